@@ -1,0 +1,413 @@
+//! The cache of decoded blocks.
+
+use super::op::{Flow, Op};
+use super::{Cpu, Isa, PAGE_MASK, PAGE_SIZE};
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// Most instructions of one block.
+pub const MAX_BLOCK_OPS: usize = 64;
+
+/// All blocks are dropped when their ops together exceed this (32 bytes each).
+const MAX_CACHED_OPS: usize = 640 * 1024;
+/// All blocks of a page are dropped after this many stores to other bytes of
+/// it, so that a page that was code once does not stay slow for ever.
+const MAX_DATA_STORES: u32 = 64;
+
+const JUMP_BITS: u32 = 12;
+
+/// A link from the end of a block to the block that followed it last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link {
+    pub to: u32,
+    /// Valid while this equals the epoch that `kind` names.
+    pub epoch: u32,
+    pub kind: u8,
+}
+
+const NO_LINK: Link = Link {
+    to: 0,
+    epoch: 0,
+    kind: 0,
+};
+
+/// A straight run of decoded instructions.
+pub struct Block<I: Isa> {
+    pub(super) ops: Box<[Op<I>]>,
+    pub(super) links: [Link; 2],
+    /// Guest physical address of the first byte.
+    pub pa: u64,
+    /// Bytes of guest code.
+    pub bytes: u16,
+    /// Guest instructions.
+    pub n: u16,
+    /// Mode it was decoded in.
+    pub mode: u8,
+    dead: bool,
+}
+
+impl<I: Isa> fmt::Debug for Block<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Block")
+            .field("pa", &self.pa)
+            .field("n", &self.n)
+            .field("ops", &self.ops)
+            .finish()
+    }
+}
+
+/// Collects the ops of a block.
+pub struct BlockBuilder<I: Isa> {
+    ops: Vec<Op<I>>,
+    bytes: usize,
+    ended: bool,
+    most: usize,
+    /// Mode the block is decoded for.
+    pub mode: u8,
+}
+
+impl<I: Isa> BlockBuilder<I> {
+    pub(super) fn new(mode: u8, most: usize) -> Self {
+        Self {
+            ops: Vec::with_capacity(most.min(16)),
+            bytes: 0,
+            ended: false,
+            most,
+            mode,
+        }
+    }
+    /// Whether no more ops fit.
+    pub fn is_full(&self) -> bool {
+        self.ended || self.ops.len() >= self.most
+    }
+    /// Byte offset of the next instruction from the start of the block.
+    pub fn offset(&self) -> usize {
+        self.bytes
+    }
+    /// Instructions so far.
+    pub fn len(&self) -> usize {
+        self.ops.len()
+    }
+    /// Whether there is no instruction yet.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+    /// Appends an instruction of `len` bytes.
+    pub fn push(&mut self, mut op: Op<I>, len: usize) {
+        op.off = self.bytes as u16;
+        op.n = self.ops.len() as u16 + 1;
+        op.len = len as u8;
+        self.bytes += len;
+        self.ops.push(op);
+    }
+    /// Appends an instruction after which control never goes on in the block
+    /// (it returns something else than [`Flow::Next`], always).
+    pub fn push_last(&mut self, op: Op<I>, len: usize) {
+        self.push(op, len);
+        self.ended = true;
+    }
+    fn finish(mut self, pa: u64) -> Block<I> {
+        let n = self.ops.len() as u16;
+        if !self.ended {
+            let mut end = Op::new(u16::MAX, end_of_block::<I> as _);
+            end.off = self.bytes as u16;
+            end.n = n;
+            self.ops.push(end);
+        }
+        Block {
+            ops: self.ops.into_boxed_slice(),
+            links: [NO_LINK; 2],
+            pa,
+            bytes: self.bytes as u16,
+            n,
+            mode: self.mode,
+            dead: false,
+        }
+    }
+    pub(super) fn into_block(self, pa: u64) -> Box<Block<I>> {
+        Box::new(self.finish(pa))
+    }
+}
+
+impl<I: Isa> fmt::Debug for BlockBuilder<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockBuilder")
+            .field("ops", &self.ops)
+            .finish()
+    }
+}
+
+fn end_of_block<I: Isa>(cpu: &mut Cpu<I>, op: &Op<I>) -> Flow {
+    cpu.set_pc(cpu.block_va().wrapping_add(u64::from(op.off)));
+    Flow::Fall
+}
+
+fn stale<I: Isa>(_: &mut Cpu<I>, _: &Op<I>) -> Flow {
+    Flow::Stale
+}
+
+/// A multiplicative hash: keys are addresses and never chosen by an attacker
+/// who gains from collisions in his own guest.
+#[derive(Default)]
+pub(super) struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(byte.into());
+        }
+    }
+    fn write_u64(&mut self, key: u64) {
+        self.0 = (self.0 ^ key).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 ^= self.0 >> 29;
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+type AddressMap<V> = HashMap<u64, V, BuildHasherDefault<AddressHasher>>;
+
+#[derive(Clone, Copy, Debug)]
+struct Jump {
+    key: u64,
+    epoch: u32,
+    to: u32,
+}
+
+#[derive(Debug, Default)]
+struct CodePage {
+    blocks: Vec<u32>,
+    data_stores: u32,
+}
+
+/// Kinds of epochs. A link or a jump-cache entry is valid while the epoch of
+/// its kind has not moved on.
+pub(super) const EPOCH_ALWAYS: u8 = 0;
+pub(super) const EPOCH_LOW: u8 = 1;
+pub(super) const EPOCH_HIGH: u8 = 2;
+
+/// The half of the address space: user addresses are low, kernel ones high.
+#[inline(always)]
+pub(super) fn half(va: u64) -> u8 {
+    if (va as i64) < 0 {
+        EPOCH_HIGH
+    } else {
+        EPOCH_LOW
+    }
+}
+
+/// All blocks of one vCPU.
+pub(super) struct BlockCache<I: Isa> {
+    slots: Vec<Option<Box<Block<I>>>>,
+    free: Vec<u32>,
+    by_pa: AddressMap<u32>,
+    pages: AddressMap<CodePage>,
+    jumps: Box<[Jump]>,
+    // Boxed: a running block must not move.
+    #[allow(clippy::vec_box)]
+    graveyard: Vec<Box<Block<I>>>,
+    cached_ops: usize,
+    pub epochs: [u32; 3],
+    // Which virtual pages (hashed) were fetched from since the epoch moved: a
+    // page flush elsewhere need not touch links at all.
+    fetched: [[u64; 64]; 2],
+    pub decoded: u64,
+}
+
+impl<I: Isa> BlockCache<I> {
+    pub fn new() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_pa: AddressMap::default(),
+            pages: AddressMap::default(),
+            jumps: vec![
+                Jump {
+                    key: 0,
+                    epoch: 0,
+                    to: 0
+                };
+                1 << JUMP_BITS
+            ]
+            .into(),
+            graveyard: Vec::new(),
+            cached_ops: 0,
+            epochs: [1; 3],
+            fetched: [[0; 64]; 2],
+            decoded: 0,
+        }
+    }
+    #[inline(always)]
+    pub fn get(&mut self, index: u32) -> Option<&mut Block<I>> {
+        self.slots.get_mut(index as usize)?.as_deref_mut()
+    }
+    #[inline(always)]
+    fn jump_slot(va: u64) -> usize {
+        ((va >> 2) ^ (va >> 14)) as usize & ((1 << JUMP_BITS) - 1)
+    }
+    #[inline(always)]
+    fn jump_key(va: u64, mode: u8) -> u64 {
+        va ^ (u64::from(mode) << 56)
+    }
+    #[inline(always)]
+    pub fn jump(&self, va: u64, mode: u8) -> Option<u32> {
+        let jump = &self.jumps[Self::jump_slot(va)];
+        (jump.key == Self::jump_key(va, mode) && jump.epoch == self.epochs[half(va) as usize])
+            .then_some(jump.to)
+    }
+    pub fn remember_jump(&mut self, va: u64, mode: u8, to: u32) {
+        self.note_fetch(va);
+        self.jumps[Self::jump_slot(va)] = Jump {
+            key: Self::jump_key(va, mode),
+            epoch: self.epochs[half(va) as usize],
+            to,
+        };
+    }
+    pub fn link(&self, from_va: u64, to_va: u64, to: u32) -> Link {
+        let kind = if (from_va ^ to_va) & PAGE_MASK == 0 {
+            EPOCH_ALWAYS
+        } else {
+            half(to_va)
+        };
+        Link {
+            to,
+            epoch: self.epochs[kind as usize],
+            kind,
+        }
+    }
+    fn fetch_bit(va: u64) -> (usize, u64) {
+        let hash = (va >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52;
+        ((hash >> 6) as usize & 63, 1 << (hash & 63))
+    }
+    pub fn note_fetch(&mut self, va: u64) {
+        let (word, bit) = Self::fetch_bit(va);
+        self.fetched[half(va) as usize - 1][word] |= bit;
+    }
+    /// The mapping of the page at `va` changed.
+    pub fn flush_page(&mut self, va: u64) {
+        let (word, bit) = Self::fetch_bit(va);
+        if self.fetched[half(va) as usize - 1][word] & bit != 0 {
+            self.bump(half(va));
+        }
+    }
+    /// Mappings changed: links and jumps of this kind have to be found anew.
+    pub fn bump(&mut self, kind: u8) {
+        let epoch = &mut self.epochs[kind as usize];
+        *epoch = epoch.wrapping_add(1);
+        let wrapped = *epoch == 0;
+        if kind != EPOCH_ALWAYS {
+            self.fetched[kind as usize - 1] = [0; 64];
+        }
+        if wrapped {
+            // Once in four billion: entries of old epochs could match again.
+            self.drop_all();
+        }
+    }
+    pub fn bump_all(&mut self) {
+        for kind in [EPOCH_ALWAYS, EPOCH_LOW, EPOCH_HIGH] {
+            self.bump(kind);
+        }
+    }
+    fn key(pa: u64, mode: u8) -> u64 {
+        (pa << 1) | u64::from(mode & 1)
+    }
+    pub fn by_pa(&self, pa: u64, mode: u8) -> Option<u32> {
+        self.by_pa.get(&Self::key(pa, mode)).copied()
+    }
+    /// Adds a block that lies in one page. Says whether it is the first there.
+    pub fn insert(&mut self, block: Box<Block<I>>) -> (u32, bool) {
+        self.graveyard.clear();
+        if self.cached_ops > MAX_CACHED_OPS {
+            self.drop_all();
+            self.graveyard.clear();
+        }
+        self.decoded += 1;
+        self.cached_ops += block.ops.len();
+        let (pa, mode) = (block.pa, block.mode);
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.slots[index as usize] = Some(block);
+                index
+            }
+            None => {
+                self.slots.push(Some(block));
+                self.slots.len() as u32 - 1
+            }
+        };
+        self.by_pa.insert(Self::key(pa, mode), index);
+        let page = self.pages.entry(pa & PAGE_MASK).or_default();
+        page.blocks.push(index);
+        (index, page.blocks.len() == 1)
+    }
+    fn kill(&mut self, index: u32) {
+        let Some(mut block) = self.slots.get_mut(index as usize).and_then(Option::take) else {
+            return;
+        };
+        self.by_pa.remove(&Self::key(block.pa, block.mode));
+        self.cached_ops -= block.ops.len();
+        self.free.push(index);
+        block.dead = true;
+        // The block may be running: what is left of it must not.
+        // The end marker is no instruction and does not count as one.
+        for op in block.ops.iter().filter(|op| op.len != 0) {
+            op.run.set(stale::<I>);
+        }
+        self.graveyard.push(block);
+    }
+    /// Drops every block; the running one stays in memory until the next insert.
+    pub fn drop_all(&mut self) {
+        for index in 0..self.slots.len() as u32 {
+            self.kill(index);
+        }
+        self.slots.clear();
+        self.free.clear();
+        self.pages.clear();
+        self.epochs = self.epochs.map(|epoch| epoch.wrapping_add(1).max(1));
+        self.jumps.fill(Jump {
+            key: 0,
+            epoch: 0,
+            to: 0,
+        });
+    }
+    /// Guest code at `pa` was overwritten. Says whether the page holds no more
+    /// blocks. `len` is within the page.
+    pub fn overwritten(&mut self, pa: u64, len: u64) -> bool {
+        let page_pa = pa & PAGE_MASK;
+        let Some(page) = self.pages.get_mut(&page_pa) else {
+            return true;
+        };
+        page.data_stores += 1;
+        let everything = page.data_stores > MAX_DATA_STORES || len >= PAGE_SIZE;
+        let mut kept = Vec::new();
+        let mut hit = Vec::new();
+        for index in page.blocks.drain(..) {
+            let overlaps = self
+                .slots
+                .get(index as usize)
+                .and_then(Option::as_ref)
+                .is_some_and(|b| b.pa < pa + len && pa < b.pa + u64::from(b.bytes));
+            if everything || overlaps {
+                hit.push(index)
+            } else {
+                kept.push(index)
+            }
+        }
+        let empty = kept.is_empty();
+        page.blocks = kept;
+        if empty {
+            self.pages.remove(&page_pa);
+        }
+        if !hit.is_empty() {
+            for index in hit {
+                self.kill(index);
+            }
+            self.bump_all();
+        }
+        empty
+    }
+    pub fn count(&self) -> usize {
+        self.by_pa.len()
+    }
+}
