@@ -1,0 +1,13 @@
+//! The FPGA card: DMA engine, DDR, hard queues, frame ring, link timing.
+//!
+//! * [`ring`]: the frame ring in card memory, one piece of code for all sides.
+//! * [`card`]: the card as its two machines and their NICs see it.
+//! * [`dma`]: the DMA engine, whoever programs it.
+//! * [`queue`]: the hard queues.
+//! * [`timing`]: how long things take.
+
+pub mod card;
+pub mod dma;
+pub mod queue;
+pub mod ring;
+pub mod timing;
