@@ -1,0 +1,8 @@
+//! PCI, virtio, interrupt controllers, serial ports and network back ends.
+
+pub mod irqchip;
+pub mod net;
+pub mod pci;
+pub mod rtc;
+pub mod serial;
+pub mod virtio;

@@ -1,0 +1,376 @@
+//! The network device (virtio 1.2, section 5.1).
+//!
+//! [`Net`] moves frames between its guest's queues and one [`NetBackend`]. It
+//! runs in `service` only, for a bounded number of frames per call.
+
+mod checksum;
+mod config;
+mod control;
+mod counters;
+mod filter;
+mod moderation;
+mod rx;
+mod steering;
+mod tx;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{NetSpec, feature};
+pub use counters::{NetCounters, QueueCounters};
+pub use filter::Filter;
+
+use super::device::{DeviceEvents, QueueIrq, VirtioDevice};
+use super::ring::{Queue, QueueState, RingError};
+use crate::net::{NetBackend, Offloads};
+use bus::{DmaTarget, GuestRam, Next, Segment, Service, SimTime, Wake};
+use moderation::{Limits, Moderation};
+use std::fmt;
+
+/// Frames per queue and call of `service`.
+const BUDGET: u32 = 256;
+
+/// Descriptors of the control queue.
+const CONTROL_SIZE: u16 = 64;
+/// How soon to look again for room, when the back end cannot tell.
+const RETRY: SimTime = SimTime::from_us(100);
+/// How soon to look again for a frame that is due but not there.
+const AGAIN: SimTime = SimTime::from_us(1);
+
+/// A queue that runs.
+#[derive(Debug)]
+struct ActiveQueue {
+    queue: Queue,
+    irq: QueueIrq,
+    /// There may be work.
+    kicked: bool,
+    moderation: Moderation,
+}
+
+/// One receive and one transmit queue.
+#[derive(Debug, Default)]
+struct Pair {
+    rx: Option<ActiveQueue>,
+    tx: Option<ActiveQueue>,
+    rx_counters: QueueCounters,
+    tx_counters: QueueCounters,
+    rx_limits: Limits,
+    tx_limits: Limits,
+}
+
+/// A virtio network device.
+pub struct Net {
+    spec: NetSpec,
+    backend: Box<dyn NetBackend>,
+    dma: Option<DmaTarget>,
+    pairs: Vec<Pair>,
+    /// Pairs that receive.
+    active_pairs: usize,
+    control: Option<ActiveQueue>,
+    filter: Filter,
+    steering: steering::Table,
+    features: u64,
+    /// What the guest takes now.
+    offloads: Offloads,
+    /// The guest is asked to announce itself.
+    announce: bool,
+    events: DeviceEvents,
+    link_up: bool,
+    counters: NetCounters,
+    /// Frames wait for receive buffers.
+    rx_blocked: bool,
+    // Kept between calls for their capacity.
+    segments: Vec<Segment>,
+    rx_scratch: rx::Scratch,
+}
+
+impl Net {
+    /// A device by `spec` whose far side is `backend`.
+    pub fn new(spec: NetSpec, backend: Box<dyn NetBackend>) -> Self {
+        let spec = spec.clamped();
+        Self {
+            pairs: (0..spec.queue_pairs).map(|_| Pair::default()).collect(),
+            active_pairs: 1,
+            control: None,
+            filter: Filter::open(spec.mac),
+            steering: steering::Table::default(),
+            offloads: Offloads::default(),
+            announce: false,
+            link_up: true,
+            backend,
+            dma: None,
+            features: 0,
+            events: DeviceEvents::default(),
+            counters: NetCounters::default(),
+            rx_blocked: false,
+            segments: Vec::new(),
+            rx_scratch: rx::Scratch::default(),
+            spec,
+        }
+    }
+    /// The back end.
+    pub fn backend(&mut self) -> &mut dyn NetBackend {
+        &mut *self.backend
+    }
+    /// Sets the link state; the guest is told.
+    pub fn set_link(&mut self, up: bool) {
+        if self.link_up != up {
+            self.link_up = up;
+            self.events.config_changed = true;
+        }
+    }
+    /// Asks the guest to announce its addresses, after its wire changed.
+    pub fn announce(&mut self) {
+        if self.features & feature::GUEST_ANNOUNCE != 0 {
+            self.announce = true;
+            self.events.config_changed = true;
+        }
+    }
+    /// The receive filter.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+    /// Counters so far.
+    pub fn net_counters(&self) -> NetCounters {
+        let mut all = self.counters.clone();
+        all.rx = self.pairs.iter().map(|pair| pair.rx_counters).collect();
+        all.tx = self.pairs.iter().map(|pair| pair.tx_counters).collect();
+        all
+    }
+    /// Bytes of the header before each frame.
+    fn header_len(&self) -> u32 {
+        let long = super::feature::VERSION_1 | feature::MRG_RXBUF;
+        if self.features & long != 0 { 12 } else { 10 }
+    }
+    fn control_index(&self) -> usize {
+        let many = self.features & feature::MQ != 0;
+        if many { 2 * self.pairs.len() } else { 2 }
+    }
+    fn queue_mut(&mut self, index: u16) -> Option<&mut Option<ActiveQueue>> {
+        if usize::from(index) == self.control_index() {
+            let used = self.features & feature::CTRL_VQ != 0;
+            return used.then_some(&mut self.control);
+        }
+        let pair = self.pairs.get_mut(usize::from(index / 2))?;
+        Some(if index.is_multiple_of(2) {
+            &mut pair.rx
+        } else {
+            &mut pair.tx
+        })
+    }
+    fn work(&mut self, now: SimTime, ram: &GuestRam) -> Next {
+        let mut more = match self.control(ram) {
+            Ok(more) => more,
+            Err(error) => self.broken(error),
+        };
+        if let Err(error) = self.tell_overdue(now, ram) {
+            self.broken(error);
+        }
+        for index in 0..self.pairs.len() {
+            more |= self.transmit(index, now, ram).unwrap_or_else(|error| {
+                self.pairs[index].tx = None;
+                self.broken(error)
+            });
+        }
+        if self.backend.pending() {
+            more |= self.receive(now, ram).unwrap_or_else(|(index, error)| {
+                if let Some(pair) = self.pairs.get_mut(index) {
+                    pair.rx = None;
+                }
+                self.broken(error)
+            });
+        } else {
+            for pair in self.pairs.iter_mut().take(self.active_pairs) {
+                if let Some(rx) = &mut pair.rx {
+                    rx.kicked = false;
+                }
+            }
+        }
+        self.backend.flush(now);
+        if more {
+            return Next::At(now);
+        }
+        let next = match self.backend.next_event() {
+            // What is due waits for the guest's buffers; only a sender that
+            // waits for room must look again by itself.
+            Some(at) if at <= now && self.rx_blocked => {
+                let stalled = |pair: &Pair| pair.tx.as_ref().is_some_and(|tx| tx.kicked);
+                match self.pairs.iter().any(stalled) {
+                    true => Next::At(now + RETRY),
+                    false => Next::OnKick,
+                }
+            }
+            // Due, and yet nothing came of it: not again at once.
+            Some(at) if at <= now => Next::At(now + AGAIN),
+            Some(at) => Next::At(at),
+            None => Next::OnKick,
+        };
+        self.queues()
+            .filter_map(|queue| queue.moderation.deadline)
+            .fold(next, |next, at| next.min(Next::At(at)))
+    }
+    fn queues(&self) -> impl Iterator<Item = &ActiveQueue> {
+        self.pairs
+            .iter()
+            .flat_map(|pair| [&pair.rx, &pair.tx])
+            .flatten()
+    }
+    /// Sends the interrupts that moderation held back long enough.
+    fn tell_overdue(&mut self, now: SimTime, ram: &GuestRam) -> Result<(), RingError> {
+        for pair in &mut self.pairs {
+            let rx = (&mut pair.rx, &mut pair.rx_counters);
+            let tx = (&mut pair.tx, &mut pair.tx_counters);
+            for (queue, counters) in [rx, tx] {
+                if let Some(active) = queue
+                    && active.moderation.expired(now)
+                    && active.queue.ring(ram)?.wants_interrupt()
+                {
+                    counters.interrupts += 1;
+                    active.irq.deliver();
+                }
+            }
+        }
+        Ok(())
+    }
+    /// A ring is broken; its queue is stopped already.
+    fn broken(&mut self, error: RingError) -> bool {
+        tracing::debug!(%error, "virtqueue is broken");
+        self.counters.broken_rings += 1;
+        self.events.needs_reset = true;
+        false
+    }
+}
+
+impl Service for Net {
+    fn service(&mut self, now: SimTime) -> Next {
+        // Off while the guest has not made the function a bus master; it kicks
+        // again after that.
+        let Some(dma) = self.dma.take() else {
+            return Next::OnKick;
+        };
+        let next = dma.memory().map_or(Next::OnKick, |ram| self.work(now, ram));
+        self.dma = Some(dma);
+        next
+    }
+}
+
+impl VirtioDevice for Net {
+    fn device_id(&self) -> u16 {
+        1
+    }
+    fn class(&self) -> u32 {
+        0x02_00_00
+    }
+    fn features(&self) -> u64 {
+        feature::closed(self.spec.offered() & !feature::host_bits(!self.backend.offloads()))
+    }
+    fn queue_sizes(&self) -> Vec<u16> {
+        let control = usize::from(self.spec.offered() & feature::CTRL_VQ != 0);
+        let mut sizes = vec![self.spec.queue_size; 2 * self.pairs.len() + control];
+        if let (1, Some(size)) = (control, sizes.last_mut()) {
+            *size = CONTROL_SIZE;
+        }
+        sizes
+    }
+    fn config_read(&mut self, offset: u64, data: &mut [u8]) {
+        let status = u16::from(self.link_up) | u16::from(self.announce) << 1;
+        let image = self.spec.config_image(self.filter.mac, status);
+        data.fill(0);
+        let from = image.get(offset as usize..).unwrap_or_default();
+        for (to, from) in data.iter_mut().zip(from) {
+            *to = *from;
+        }
+    }
+    fn config_write(&mut self, offset: u64, data: &[u8]) {
+        // Only legacy drivers set the address in this way.
+        if self.features & super::feature::VERSION_1 == 0 {
+            for (i, byte) in data.iter().enumerate() {
+                if let Some(to) = self.filter.mac.get_mut(offset as usize + i) {
+                    *to = *byte;
+                }
+            }
+        }
+    }
+    fn negotiate(&mut self, accepted: u64) -> bool {
+        if !feature::consistent(accepted) {
+            return false;
+        }
+        self.features = accepted;
+        self.offloads = feature::guest_offloads(accepted);
+        self.backend.set_offloads(self.offloads);
+        self.filter = Filter::open(self.filter.mac);
+        if accepted & feature::CTRL_VLAN != 0 {
+            self.filter.filter_vlans();
+        }
+        true
+    }
+    fn start_queue(&mut self, index: u16, queue: Queue, dma: &DmaTarget, irq: QueueIrq) {
+        if self.dma.is_none() {
+            self.backend.start(dma);
+            self.dma = Some(dma.clone());
+        }
+        let limits = match self.pairs.get(usize::from(index / 2)) {
+            Some(pair) if index.is_multiple_of(2) => pair.rx_limits,
+            Some(pair) => pair.tx_limits,
+            None => Limits::default(),
+        };
+        if let Some(slot) = self.queue_mut(index) {
+            *slot = Some(ActiveQueue {
+                queue,
+                irq,
+                kicked: true,
+                moderation: Moderation::new(limits),
+            });
+        }
+    }
+    fn stop_queue(&mut self, index: u16) -> Option<QueueState> {
+        let active = self.queue_mut(index)?.take()?;
+        Some(active.queue.state())
+    }
+    fn kick(&mut self, index: u16) {
+        self.counters.notifications += 1;
+        if let Some(Some(queue)) = self.queue_mut(index) {
+            queue.kicked = true;
+        }
+    }
+    fn reset(&mut self) {
+        for pair in &mut self.pairs {
+            pair.rx = None;
+            pair.tx = None;
+            pair.rx_limits = Limits::default();
+            pair.tx_limits = Limits::default();
+        }
+        self.dma = None;
+        self.control = None;
+        self.active_pairs = 1;
+        self.announce = false;
+        self.filter = Filter::open(self.spec.mac);
+        self.steering = steering::Table::default();
+        self.offloads = Offloads::default();
+        self.features = 0;
+        self.rx_blocked = false;
+        self.backend.set_offloads(Offloads::default());
+        self.backend.reset();
+    }
+    fn take_events(&mut self) -> DeviceEvents {
+        std::mem::take(&mut self.events)
+    }
+    fn set_wake(&mut self, wake: Wake) {
+        self.backend.set_wake(wake);
+    }
+    fn counters(&self) -> Vec<(String, u64)> {
+        let mut all = self.net_counters().list();
+        let backend = self.backend.counters().into_iter();
+        all.extend(backend.map(|(name, n)| (format!("backend.{name}"), n)));
+        all
+    }
+}
+
+impl fmt::Debug for Net {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Net")
+            .field("spec", &self.spec)
+            .field("pairs", &self.pairs)
+            .finish_non_exhaustive()
+    }
+}
