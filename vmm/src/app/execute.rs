@@ -1,0 +1,142 @@
+//! `vmm run`.
+
+use super::interrupt::{self, STOP};
+use super::jobs::{self, Row};
+use super::prepare::{Prepared, prepare};
+use super::progress::Progress;
+use super::{console, exit};
+use crate::clock::HostClock;
+use crate::machine::Taps;
+use crate::run::{Controller, Finished, free, lockstep};
+use crate::topology::{TimeMode, TopologySpec};
+use anyhow::{Context, Result};
+use bus::SimTime;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Options of `vmm run` that are not part of the topology.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// Directory of the results.
+    pub out: Option<PathBuf>,
+    /// Guest whose console is shown.
+    pub console: Option<String>,
+    /// `accel: kvm` takes a KVM that interprets guest code.
+    pub insist_kvm: bool,
+}
+
+/// What a run leaves for the report.
+pub(super) struct Ran {
+    pub controller: Controller,
+    pub rows: Vec<Row>,
+    pub finished: Vec<Finished>,
+    pub resident_kib: Vec<u64>,
+    pub cards: Vec<(String, Arc<fpga_sim::card::SimCard>)>,
+    pub nics: Vec<(String, Vec<(String, u64)>)>,
+    pub id: String,
+    /// A file of the results that could not be written.
+    pub unwritten: Option<String>,
+}
+
+/// Runs a topology and reports; the exit code.
+pub fn run(topology: &TopologySpec, options: &RunOptions) -> u8 {
+    let id = super::report::run_id();
+    let out = options
+        .out
+        .clone()
+        .unwrap_or_else(|| PathBuf::from("runs").join(&id));
+    let ran = match execute(topology, options, &out, id) {
+        Ok(ran) => ran,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return exit::INFRASTRUCTURE;
+        }
+    };
+    super::report::report(topology, &ran, &out)
+}
+
+fn execute(topology: &TopologySpec, options: &RunOptions, out: &Path, id: String) -> Result<Ran> {
+    std::fs::create_dir_all(out)
+        .with_context(|| format!("cannot make the results directory {}", out.display()))?;
+    std::fs::write(out.join("topology.yaml"), topology.to_yaml())
+        .with_context(|| format!("cannot write to {}", out.display()))?;
+    let (jobs, rows) = jobs::jobs(topology);
+    // With nothing to check the guests stay up, and somebody should see one.
+    let stay = jobs.is_empty();
+    let show = options.console.clone().or_else(|| {
+        stay.then(|| topology.guests.keys().next().cloned())
+            .flatten()
+    });
+    let taps = Taps::default();
+    let clock = Arc::new(HostClock::start());
+    let Prepared {
+        guests,
+        links,
+        consoles,
+        cards,
+        nics,
+        capture,
+        rams,
+    } = prepare(
+        topology,
+        out,
+        show.as_deref(),
+        &clock,
+        &taps,
+        options.insist_kvm,
+    )?;
+    interrupt::install();
+    let position = show
+        .as_ref()
+        .and_then(|name| topology.guests.keys().position(|key| key == name));
+    let raw = position
+        .and_then(|at| consoles.get(at))
+        .map(|input| console::attach(input.clone()));
+    let progress = Progress::new(jobs.len(), show.is_some());
+    let boot_limit = topology
+        .guests
+        .values()
+        .map(|guest| guest.boot_timeout.0)
+        .max()
+        .unwrap_or(SimTime::from_secs(120));
+    // The limit counts from now, whatever it took to get here.
+    let boot_limit = match topology.time {
+        TimeMode::Free => cpu::TimeSource::now(&*clock) + boot_limit,
+        TimeMode::Lockstep => boot_limit,
+    };
+    let mut controller = Controller::new(links, jobs, boot_limit, stay);
+    let show_event = |controller: &Controller, event| progress.event(controller, &event);
+    let finished = match topology.time {
+        TimeMode::Free => free::run(guests, &mut controller, &*clock, &taps, &STOP, show_event),
+        TimeMode::Lockstep => {
+            let quantum = topology
+                .quantum
+                .map_or(SimTime::from_us(100), |quantum| quantum.0);
+            lockstep::run(guests, &mut controller, quantum, &STOP, show_event)
+        }
+    };
+    progress.finish();
+    drop(raw);
+    let resident_kib = rams.iter().map(|ram| super::resident::kib(ram)).collect();
+    let nics = nics
+        .into_iter()
+        .map(|(name, nic)| (name, nic.counters()))
+        .collect();
+    let unwritten = capture.and_then(|capture| capture.flush().err());
+    let unwritten = unwritten.map(|error| {
+        format!(
+            "cannot write {}: {error}",
+            out.join("capture.pcapng").display()
+        )
+    });
+    Ok(Ran {
+        controller,
+        rows,
+        finished,
+        resident_kib,
+        cards: cards.into_iter().collect(),
+        nics,
+        id,
+        unwritten,
+    })
+}

@@ -1,0 +1,28 @@
+//! How much host memory a guest takes.
+
+// mincore is a system call on a raw mapping.
+#![allow(unsafe_code)]
+
+use bus::{GuestRam, ram_regions};
+
+/// Host memory behind guest RAM in KiB: pages that were touched.
+pub(super) fn kib(ram: &GuestRam) -> u64 {
+    const PAGE: u64 = 4096;
+    let mut pages = 0;
+    for region in ram_regions(ram) {
+        let mut present = vec![0u8; region.len.div_ceil(PAGE) as usize];
+        // SAFETY: the mapping lives as long as `ram`, and `present` has a byte
+        // for each of its pages.
+        let done = unsafe {
+            libc::mincore(
+                region.host.cast(),
+                region.len as usize,
+                present.as_mut_ptr(),
+            )
+        };
+        if done == 0 {
+            pages += present.iter().filter(|&&page| page & 1 != 0).count() as u64;
+        }
+    }
+    pages * PAGE / 1024
+}

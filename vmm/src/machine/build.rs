@@ -1,0 +1,284 @@
+//! Puts machines together: the only file that names concrete devices.
+
+use super::fds::FdWatch;
+use super::{Board, BoardConfig, BoardError, Machine, Pc, PcConfig, PcError, Runner, ServiceFn};
+use crate::accel::Accelerator;
+use bus::{Bdf, DmaTarget, GuestRam, IrqLine, SimTime, Wake};
+use cpu::Clock;
+use devices::net::{
+    Capture, Card as CardBackend, LinkSpec, Loopback, NetBackend, Null, PcapNg, Switch, Tap,
+    TapError,
+};
+use devices::pci::{PciError, PciFunction, Root};
+use devices::serial::{SerialInput, SerialSink};
+use devices::virtio::VirtioPci;
+use devices::virtio::net::{Net, NetSpec};
+use fpga_sim::card::{Card, CardError, Side, SimCard, SimCardSpec};
+use guest_images::Arch;
+use std::sync::Arc;
+
+/// What a NIC is connected to.
+#[derive(Debug)]
+pub enum Wire {
+    /// One side of a card.
+    Card(Arc<SimCard>, Side),
+    /// A software switch.
+    Link(Arc<Switch>),
+    /// A TAP interface of this machine.
+    Tap(String),
+    /// Everything comes back.
+    Loopback,
+    /// Everything is dropped.
+    Null,
+}
+
+/// A machine that cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The board.
+    #[error(transparent)]
+    Board(#[from] BoardError),
+    /// The PC.
+    #[error(transparent)]
+    Pc(#[from] PcError),
+    /// A PCI function.
+    #[error(transparent)]
+    Pci(#[from] PciError),
+    /// A card.
+    #[error(transparent)]
+    Card(#[from] CardError),
+    /// A TAP interface.
+    #[error(transparent)]
+    Tap(#[from] TapError),
+    /// The system refused something.
+    #[error("cannot watch a network interface: {0}")]
+    Watch(#[source] std::io::Error),
+    /// The capture file.
+    #[error("cannot write the capture file: {0}")]
+    Capture(#[source] std::io::Error),
+    /// A link has no port left.
+    #[error("NIC '{0}': its link has 64 ports already")]
+    LinkFull(String),
+}
+
+/// What every machine is started with.
+#[derive(Debug)]
+pub struct StartConfig {
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Number of vCPUs.
+    pub vcpus: u8,
+    /// Kernel: arm64 `Image` or x86 `vmlinux`.
+    pub kernel: Vec<u8>,
+    /// Initial RAM file systems.
+    pub initrd: Vec<u8>,
+    /// Kernel command line.
+    pub cmdline: String,
+    /// Seed of the guest's randomness.
+    pub seed: u64,
+    /// Seconds since 1970 at the start.
+    pub epoch: u64,
+    /// Unaligned accesses to Device memory fault (AArch64).
+    pub strict_alignment: bool,
+}
+
+/// The two ends of a serial line.
+pub type SerialEnds = (Box<dyn SerialSink>, SerialInput);
+
+/// A machine that is being put together.
+#[derive(Debug)]
+pub enum Platform {
+    /// The ARM64 board.
+    Board(Board),
+    /// The x86-64 host.
+    Pc(Pc),
+}
+
+/// A NIC that was put into a machine.
+pub struct Nic {
+    counters: Box<dyn Fn() -> Vec<(String, u64)> + Send>,
+    _watch: Option<FdWatch>,
+}
+
+impl Nic {
+    /// Its counters by name.
+    pub fn counters(&self) -> Vec<(String, u64)> {
+        (self.counters)()
+    }
+}
+
+impl std::fmt::Debug for Nic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Nic")
+    }
+}
+
+impl Platform {
+    /// Memory and buses of a machine.
+    ///
+    /// A board is always emulated.
+    pub fn new(arch: Arch, memory: u64, accelerator: Accelerator) -> Result<Self, BuildError> {
+        Ok(match arch {
+            Arch::Aarch64 => Self::Board(Board::new(memory)?),
+            Arch::X86_64 => Self::Pc(Pc::new(memory, accelerator)?),
+        })
+    }
+    /// Guest memory.
+    pub fn ram(&self) -> &Arc<GuestRam> {
+        match self {
+            Self::Board(board) => board.ram(),
+            Self::Pc(pc) => pc.ram(),
+        }
+    }
+    /// Asks for service of the machine's devices.
+    pub fn wake(&self) -> Wake {
+        match self {
+            Self::Board(board) => board.wake(),
+            Self::Pc(pc) => pc.wake(),
+        }
+    }
+    fn root(&self) -> &Root {
+        match self {
+            Self::Board(board) => board.root(),
+            Self::Pc(pc) => pc.root(),
+        }
+    }
+    fn dma(&self, bdf: Bdf) -> DmaTarget {
+        match self {
+            Self::Board(board) => board.dma(bdf),
+            Self::Pc(pc) => pc.dma(bdf),
+        }
+    }
+    fn next_slot(&mut self) -> (Bdf, IrqLine) {
+        match self {
+            Self::Board(board) => board.next_slot(),
+            Self::Pc(pc) => pc.next_slot(),
+        }
+    }
+    /// Adds a device that only has work, no registers of its own.
+    pub fn add_service(&mut self, service: ServiceFn) {
+        match self {
+            Self::Board(board) => board.add_service(service),
+            Self::Pc(pc) => pc.add_service(service),
+        }
+    }
+
+    /// Puts a virtio-net function into the next free slot.
+    /// With `capture` its frames are written there as interface `name`.
+    pub fn add_nic(
+        &mut self,
+        name: &str,
+        spec: NetSpec,
+        wire: Wire,
+        capture: Option<&PcapNg>,
+    ) -> Result<Nic, BuildError> {
+        let mut backend: Box<dyn NetBackend> = match wire {
+            Wire::Tap(interface) => Box::new(Tap::open(&interface)?),
+            Wire::Card(card, side) => Box::new(CardBackend::new(
+                card.clone(),
+                side,
+                Box::new(card.port(side)),
+            )),
+            Wire::Link(switch) => Box::new(
+                switch
+                    .port()
+                    .ok_or_else(|| BuildError::LinkFull(name.to_owned()))?,
+            ),
+            Wire::Loopback => Box::new(Loopback::new()),
+            Wire::Null => Box::new(Null::new()),
+        };
+        let watch = match backend.host_fd() {
+            Some(fd) => {
+                let fd = fd.try_clone_to_owned().map_err(BuildError::Watch)?;
+                Some(FdWatch::start(vec![fd], self.wake()).map_err(BuildError::Watch)?)
+            }
+            None => None,
+        };
+        if let Some(file) = capture {
+            let interface = file.interface(name).map_err(BuildError::Capture)?;
+            backend = Box::new(Capture::new(backend, file.clone(), interface));
+        }
+        let net = Net::new(spec, backend);
+        let (bdf, line) = self.next_slot();
+        let function: Box<dyn PciFunction> =
+            Box::new(VirtioPci::new(Box::new(net), self.dma(bdf), line)?);
+        self.root().add(bdf, function)?;
+        let root = self.root().clone();
+        let counters = Box::new(move || root.with(bdf, |f| f.counters()).unwrap_or_default());
+        Ok(Nic {
+            counters,
+            _watch: watch,
+        })
+    }
+
+    /// Loads the kernel and makes the machine.
+    pub fn start(
+        self,
+        config: StartConfig,
+        clock: Clock,
+        console: SerialEnds,
+        agent: SerialEnds,
+    ) -> Result<Runner, BuildError> {
+        let StartConfig {
+            memory,
+            vcpus,
+            kernel,
+            initrd,
+            cmdline,
+            seed,
+            epoch,
+            strict_alignment,
+        } = config;
+        Ok(match self {
+            Self::Board(board) => {
+                let config = BoardConfig {
+                    memory,
+                    kernel,
+                    initrd,
+                    cmdline,
+                    seed,
+                    epoch,
+                    strict_alignment,
+                };
+                Runner::Emulated(Box::new(Machine::new(
+                    board.start(&config, clock, console, agent)?,
+                )))
+            }
+            Self::Pc(pc) => {
+                let config = PcConfig {
+                    memory,
+                    kernel,
+                    initrd,
+                    cmdline,
+                    seed,
+                    epoch,
+                    vcpus,
+                };
+                pc.start(&config, clock, console, agent)?
+            }
+        })
+    }
+}
+
+/// A simulated card between two machines, of which `board` gives the DDR.
+pub fn sim_card(spec: SimCardSpec, board: &Platform) -> Result<Arc<SimCard>, BuildError> {
+    Ok(SimCard::new(spec, board.ram().clone())?)
+}
+
+/// Largest lockstep quantum that a card allows; `None` when it has no latency.
+pub fn lookahead(card: &SimCard) -> Option<SimTime> {
+    card.lookahead()
+}
+
+/// What was counted on a card so far.
+pub fn card_counters(card: &SimCard) -> fpga_sim::card::CardCounters {
+    card.counters()
+}
+
+/// A software switch whose frames take `latency` from sender to receiver.
+pub fn switch(latency: SimTime) -> Arc<Switch> {
+    Switch::new(LinkSpec {
+        latency,
+        ..LinkSpec::default()
+    })
+}
