@@ -1,0 +1,187 @@
+//! `cargo run --release -p ci --bin bench [RUNS]`: the rows of
+//! docs/performance.md.
+//!
+//! Every row is the median of RUNS (default 3) runs of the `vmm` command. A
+//! workload's instructions and seconds are those of a run with it less those of
+//! a run with an empty command. Seconds are CPU time of the monitor (user and
+//! system): on a shared machine wall time measures the neighbours.
+
+#![allow(unsafe_code)] // getrusage.
+
+use ci::{Ended, Run};
+use serde_json::Value;
+
+/// Name and command. Each does one kind of work many times over.
+const WORK: &[(&str, &str)] = &[
+    (
+        "integer loop (shell)",
+        "i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done",
+    ),
+    (
+        "sieve (awk, 200,000)",
+        "awk 'BEGIN { n = 200000; for (i = 2; i <= n; i++) if (!(i in c)) { p++; for (j = i * i; j <= n; j += i) c[j] } print p }'",
+    ),
+    (
+        "memcpy (dd, 1 MiB blocks, 1 GiB)",
+        "dd if=/dev/zero of=/tmp/a bs=1M count=32 2>/dev/null; for i in $(seq 32); do dd if=/tmp/a of=/dev/null bs=1M 2>/dev/null; done",
+    ),
+    (
+        "system calls (dd, 400,000)",
+        "dd if=/dev/zero of=/dev/null bs=1 count=200000 2>/dev/null",
+    ),
+    (
+        "fork and exec (300)",
+        "i=0; while [ $i -lt 300 ]; do /bin/true; i=$((i + 1)); done",
+    ),
+    (
+        "page faults (64 MiB, 8 times)",
+        "for i in 1 2 3 4 5 6 7 8; do dd if=/dev/zero of=/dev/null bs=64M count=1 2>/dev/null; done",
+    ),
+    (
+        "gzip of 8 MiB",
+        "dd if=/dev/urandom of=/tmp/r bs=1M count=8 2>/dev/null; gzip -1 < /tmp/r > /dev/null",
+    ),
+];
+
+fn cpu_seconds() -> f64 {
+    // SAFETY: an all-zero rusage is a valid value to be overwritten.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: a valid pointer.
+    unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage) };
+    let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 * 1e-6;
+    seconds(usage.ru_utime) + seconds(usage.ru_stime)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+struct Cost {
+    seconds: f64,
+    instructions: f64,
+    ended: Ended,
+}
+
+fn cost(arch: &str, command: &str) -> Cost {
+    let command = serde_json::to_string(command).unwrap_or_default();
+    let yaml = format!(
+        "guests:\n  g: {{ arch: {arch} }}\nchecks:\n  - run: {{ guest: g, command: {command}, timeout: 300s }}\n"
+    );
+    let before = cpu_seconds();
+    let ended = Run::new(&yaml).end().expect(0);
+    let seconds = cpu_seconds() - before;
+    let instructions = ended.result["guests"]["g"]["instructions"]
+        .as_f64()
+        .unwrap_or(0.0);
+    Cost {
+        seconds,
+        instructions,
+        ended,
+    }
+}
+
+fn one_guest(arch: &str, runs: usize) {
+    let boots: Vec<Cost> = (0..runs).map(|_| cost(arch, "true")).collect();
+    let of = |f: &dyn Fn(&Cost) -> f64| median(boots.iter().map(f).collect());
+    let (seconds, instructions) = (of(&|c| c.seconds), of(&|c| c.instructions));
+    let g = |c: &Cost, key: &str| c.ended.result["guests"]["g"][key].as_f64().unwrap_or(0.0);
+    println!(
+        "| {arch} | start to power-off | {:.0} | {seconds:.2} | {:.0} |",
+        instructions / 1e6,
+        instructions / seconds / 1e6
+    );
+    println!(
+        "| {arch} | kernel entry to agent ready, wall | | {:.2} | |",
+        of(&|c| g(c, "boot_ms")) / 1e3
+    );
+    println!(
+        "| {arch} | guest memory touched, MiB | {:.0} | | |",
+        of(&|c| g(c, "rss_kib")) / 1024.0
+    );
+    for (name, command) in WORK {
+        let costs: Vec<Cost> = (0..runs).map(|_| cost(arch, command)).collect();
+        let s = median(costs.iter().map(|c| c.seconds).collect()) - seconds;
+        let n = median(costs.iter().map(|c| c.instructions).collect()) - instructions;
+        println!(
+            "| {arch} | {name} | {:.0} | {s:.2} | {:.0} |",
+            n / 1e6,
+            n / s / 1e6
+        );
+    }
+}
+
+fn pair(runs: usize) {
+    let pair = std::fs::read_to_string(ci::root().join("pair.yaml")).unwrap_or_default();
+    let head = pair.split_once("\nchecks:").map_or("", |(head, _)| head);
+    let checks = "
+checks:
+  - ping: { from: host, to: board, size: 56, count: 200, interval: 10ms }
+  - ping: { from: board, to: host, size: 56, count: 200, interval: 10ms }
+  - run: { guest: host, command: \"ping -n -q -f -c 3000 10.10.10.5\", timeout: 200s }
+  - iperf3: { from: host, to: board, seconds: 4 }
+  - iperf3: { from: board, to: host, seconds: 4 }
+";
+    let ended: Vec<Ended> = (0..runs)
+        .map(|_| Run::new(&format!("{head}{checks}")).end())
+        .collect();
+    let of = |f: &dyn Fn(&Value) -> Option<f64>| {
+        median(
+            ended
+                .iter()
+                .filter_map(|e| f(&e.result["checks"]))
+                .collect(),
+        )
+    };
+    println!(
+        "| RTT 56 bytes host to board, median, us | {:.0} |",
+        of(&|c| c[0]["rtt_us"]["p50"].as_f64())
+    );
+    println!(
+        "| RTT 56 bytes board to host, median, us | {:.0} |",
+        of(&|c| c[1]["rtt_us"]["p50"].as_f64())
+    );
+    println!(
+        "| flood 56 bytes, replies/s | {:.0} |",
+        of(&|c| flood(c[2]["output"].as_str()?))
+    );
+    println!(
+        "| TCP host to board, Gb/s | {:.3} |",
+        of(&|c| c[3]["bits_per_second"].as_f64()) / 1e9
+    );
+    println!(
+        "| TCP board to host, Gb/s | {:.3} |",
+        of(&|c| c[4]["bits_per_second"].as_f64()) / 1e9
+    );
+    let lost: f64 = ended
+        .iter()
+        .map(|e| e.result["checks"][0]["loss"].as_f64().unwrap_or(1.0))
+        .sum();
+    println!("| pings lost | {lost} |");
+}
+
+/// Replies per second of a flood: `N packets transmitted, M received, ... time Tms`.
+fn flood(output: &str) -> Option<f64> {
+    let line = output
+        .lines()
+        .find(|line| line.contains("packets transmitted"))?;
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let received: f64 = words.get(3)?.parse().ok()?;
+    let ms: f64 = words.last()?.strip_suffix("ms")?.parse().ok()?;
+    Some(received / ms * 1e3)
+}
+
+fn main() {
+    let runs = std::env::args()
+        .nth(1)
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(3);
+    // Built before anything is measured.
+    ci::vmm();
+    println!("| guest | work | M instructions | CPU s | M instr/s |\n|---|---|---|---|---|");
+    for arch in ["aarch64", "x86_64"] {
+        one_guest(arch, runs);
+    }
+    println!("\n| pair, free, ideal card | |\n|---|---|");
+    pair(runs);
+}

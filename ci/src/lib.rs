@@ -1,0 +1,184 @@
+//! End-to-end tests: they run the `vmm` command as a user would.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Once;
+
+/// The root of the workspace.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+/// The release build of the command, built now if it is not there.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn vmm() -> PathBuf {
+    static BUILD: Once = Once::new();
+    BUILD.call_once(|| {
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+        let built = Command::new(cargo)
+            .args(["build", "--release", "--quiet", "-p", "vmm"])
+            .current_dir(root())
+            .status();
+        assert!(
+            built.is_ok_and(|status| status.success()),
+            "cannot build vmm"
+        );
+    });
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join("release/vmm")
+}
+
+/// A run of the command on a topology of its own, in a directory of its own.
+#[derive(Debug)]
+pub struct Run {
+    dir: tempfile::TempDir,
+    /// Arguments behind `run --topology F --out DIR`.
+    args: Vec<String>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Exit code.
+    pub code: i32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+    /// `result.json`, or null.
+    pub result: Value,
+    /// Holds the results.
+    pub dir: tempfile::TempDir,
+}
+
+impl Run {
+    /// Of `yaml`.
+    ///
+    /// # Panics
+    /// When the temporary directory cannot be used.
+    pub fn new(yaml: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        std::fs::write(dir.path().join("topology.yaml"), yaml).expect("a topology file");
+        Self {
+            dir,
+            args: Vec::new(),
+        }
+    }
+    /// Of a topology at the root of the workspace.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub fn of(name: &str) -> Self {
+        Self::new(&std::fs::read_to_string(root().join(name)).expect(name))
+    }
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+    /// Puts a file beside the topology.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn file(self, name: &str, bytes: &[u8]) -> Self {
+        std::fs::write(self.dir.path().join(name), bytes).expect(name);
+        self
+    }
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When the command cannot be started.
+    pub fn start(self) -> Started {
+        let out = self.dir.path().join("out");
+        let child = Command::new(vmm())
+            .args(["run", "--topology"])
+            .arg(self.dir.path().join("topology.yaml"))
+            .arg("--out")
+            .arg(&out)
+            .args(&self.args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("vmm starts");
+        Started {
+            child,
+            dir: self.dir,
+        }
+    }
+    /// Runs it to its end.
+    pub fn end(self) -> Ended {
+        self.start().end()
+    }
+}
+
+/// A run that is under way.
+#[derive(Debug)]
+pub struct Started {
+    child: Child,
+    dir: tempfile::TempDir,
+}
+
+impl Started {
+    /// Process number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+    /// Waits until a console log contains `text`, at most a minute.
+    pub fn wait_for(&self, guest: &str, text: &str) -> bool {
+        let log = self.dir.path().join(format!("out/console-{guest}.log"));
+        for _ in 0..600 {
+            if String::from_utf8_lossy(&std::fs::read(&log).unwrap_or_default()).contains(text) {
+                return true;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        false
+    }
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it cannot be waited for.
+    pub fn end(self) -> Ended {
+        let output = self.child.wait_with_output().expect("vmm ends");
+        let result = std::fs::read(self.dir.path().join("out/result.json")).unwrap_or_default();
+        Ended {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+            result: serde_json::from_slice(&result).unwrap_or(Value::Null),
+            dir: self.dir,
+        }
+    }
+}
+
+impl Ended {
+    /// Fails the test, with everything that helps, unless the exit code is `code`.
+    ///
+    /// # Panics
+    /// When it is not.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(
+            self.code, code,
+            "\n--- stdout\n{}\n--- stderr\n{}",
+            self.out, self.err
+        );
+        self
+    }
+    /// A file of the results.
+    pub fn read(&self, name: &str) -> String {
+        String::from_utf8_lossy(
+            &std::fs::read(self.dir.path().join("out").join(name)).unwrap_or_default(),
+        )
+        .into_owned()
+    }
+}
