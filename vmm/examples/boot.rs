@@ -31,11 +31,11 @@ fn main() -> anyhow::Result<()> {
     let board = Board::new(config.memory)?;
     let console = (
         Box::new(LineSink::new(std::io::stdout())) as _,
-        SerialInput::new(board.wake()),
+        SerialInput::new(board.base().wake()),
     );
     let agent = (
         Box::new(LineSink::new(std::io::stderr())) as _,
-        SerialInput::new(board.wake()),
+        SerialInput::new(board.base().wake()),
     );
     let mut machine = Machine::new(board.start(&config, clock, console, agent)?);
     let start = vmm::clock::now();

@@ -115,7 +115,7 @@ pub(super) fn prepare(
         let Some(mut platform) = platforms.remove(name.as_str()) else {
             continue;
         };
-        let ram = platform.ram().clone();
+        let ram = platform.base().ram().clone();
         for nic in &spec.nics {
             let wire = wire(topology, name, nic, &all.cards, &switches)?;
             let full = format!("{name}.{}", nic.name());
@@ -131,9 +131,9 @@ pub(super) fn prepare(
         let log = out.join(format!("console-{name}.log"));
         let console_sink = console::sink(&log, show == Some(name))
             .with_context(|| format!("cannot write {}", log.display()))?;
-        let console_input = SerialInput::new(platform.wake());
+        let console_input = SerialInput::new(platform.base().wake());
         let agent_output = SharedSink::new(taps.clone());
-        let agent_input = SerialInput::new(platform.wake());
+        let agent_input = SerialInput::new(platform.base().wake());
         let seed = topology
             .seed
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)

@@ -1,18 +1,16 @@
 //! The ARM64 board: a Zynq-UltraScale-like card, its processor side.
 
+use super::base::{self, Base, MapError, PciMap};
 use super::board_fdt::{self, Tree};
-use super::{MachineParts, ServiceFn, psci};
-use bus::{
-    AddressSpace, Bdf, BusDevice, DmaTarget, GuestRam, IrqLine, MemoryError, MsiSink, Next,
-    Service, SimTime, Wake, create_ram,
-};
+use super::{MachineParts, psci};
+use bus::{AddressSpace, IrqLine, MemoryError};
 use cpu::aarch64::{self, Aarch64};
 use cpu::{Clock, Cpu, Signal};
 use devices::irqchip::gic::{CpuOutput, Gic, GicV2m};
-use devices::pci;
+use devices::pci::PciError;
 use devices::rtc::Pl031;
 use devices::serial::{Pl011, SerialInput, SerialSink};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use vm_memory::{Bytes, GuestAddress};
 
 /// Guest physical addresses (Zynq UltraScale+ where it has a counterpart).
@@ -46,21 +44,14 @@ pub(super) mod map {
     pub const KERNEL: u64 = RESERVED;
 }
 
-/// Where the board's memory lies.
-#[derive(Clone, Debug)]
-pub(super) struct Layout {
-    pub ram: Vec<(u64, u64)>,
-}
-
-impl Layout {
-    fn new(bytes: u64) -> Self {
-        let low = bytes.min(map::LOW_RAM_END);
-        let mut ram = vec![(0, low)];
-        if bytes > low {
-            ram.push((map::HIGH_RAM, bytes - low));
-        }
-        Self { ram }
+/// Start and length of each piece of memory.
+fn ram_layout(bytes: u64) -> Vec<(u64, u64)> {
+    let low = bytes.min(map::LOW_RAM_END);
+    let mut ram = vec![(0, low)];
+    if bytes > low {
+        ram.push((map::HIGH_RAM, bytes - low));
     }
+    ram
 }
 
 /// What to build a board from.
@@ -109,28 +100,30 @@ pub enum BoardError {
     Bus(#[from] bus::BusError),
     /// A PCI function cannot be placed.
     #[error(transparent)]
-    Pci(#[from] pci::PciError),
+    Pci(#[from] PciError),
+}
+
+impl From<MapError> for BoardError {
+    fn from(error: MapError) -> Self {
+        match error {
+            MapError::Bus(error) => Self::Bus(error),
+            MapError::Pci(error) => Self::Pci(error),
+        }
+    }
 }
 
 /// A board that is being put together: add PCI functions, then [`Board::start`].
+#[derive(Debug)]
 pub struct Board {
-    signal: Arc<Signal>,
-    ram: Arc<GuestRam>,
-    layout: Layout,
+    base: Base,
     gic: Gic,
-    msi: Arc<dyn MsiSink>,
-    root: pci::Root,
-    mmio: AddressSpace,
-    services: Vec<ServiceFn>,
-    slot: u8,
 }
 
 impl Board {
     /// Memory, interrupt controller and an empty PCI bus.
     pub fn new(memory: u64) -> Result<Self, BoardError> {
-        let layout = Layout::new(memory);
-        let ram = Arc::new(create_ram(&layout.ram)?);
-        let signal = Arc::new(Signal::default());
+        let layout = ram_layout(memory);
+        let (ram, signal) = base::memory(&layout)?;
         let irq = signal.clone();
         let gic = Gic::new(
             map::SPIS,
@@ -142,88 +135,30 @@ impl Board {
                 }
             }))],
         );
-        let mut mmio = AddressSpace::new();
         let frame = GicV2m::new(gic.clone(), map::GICV2M, map::MSI_SPI, map::MSI_COUNT);
-        mmio.map(map::GICD, 0x1000, Arc::new(Mutex::new(gic.distributor(0))))?;
-        mmio.map(
+        let pins = gic.clone();
+        let mut base = Base::new(
+            layout,
+            (ram, signal),
+            Arc::new(frame.clone()),
+            Box::new(move |pin| pins.spi(map::INTX_SPI + u32::from(pin))),
+        )?;
+        base.map(map::GICD, 0x1000, Arc::new(Mutex::new(gic.distributor(0))))?;
+        base.map(
             map::GICC,
             0x2000,
             Arc::new(Mutex::new(gic.cpu_interface(0))),
         )?;
-        mmio.map(map::GICV2M, 0x1000, Arc::new(Mutex::new(frame.clone())))?;
-        let root = pci::Root::new();
-        let board = Self {
-            signal,
-            ram,
-            layout,
-            gic,
-            msi: Arc::new(frame),
-            root,
-            mmio,
-            services: Vec::new(),
-            slot: 1,
-        };
-        board.root.set_wake(board.wake());
-        board.root.add(
-            Bdf::new(0, 0, 0),
-            pci::host_bridge(board.dma(Bdf::new(0, 0, 0))),
-        )?;
-        Ok(board)
+        base.map(map::GICV2M, 0x1000, Arc::new(Mutex::new(frame)))?;
+        Ok(Self { base, gic })
     }
-    /// The board's memory.
-    pub fn ram(&self) -> &Arc<GuestRam> {
-        &self.ram
+    /// What it shares with every machine.
+    pub fn base(&self) -> &Base {
+        &self.base
     }
-    /// Asks for service of the board's devices; any thread may call it.
-    pub fn wake(&self) -> Wake {
-        let signal = self.signal.clone();
-        Wake::from_fn(move || signal.raise(Signal::DEVICE))
-    }
-    /// DMA identity for a function.
-    pub fn dma(&self, bdf: Bdf) -> DmaTarget {
-        DmaTarget::new(bdf, self.ram.clone(), self.msi.clone())
-    }
-    /// The next free PCI slot, and the INTx line of its pin A.
-    pub fn next_slot(&mut self) -> (Bdf, IrqLine) {
-        let slot = self.slot;
-        self.slot += 1;
-        (
-            Bdf::new(0, slot, 0),
-            self.gic.spi(map::INTX_SPI + u32::from(slot) % 4),
-        )
-    }
-    /// The PCI bus.
-    pub fn root(&self) -> &pci::Root {
-        &self.root
-    }
-    /// Maps further registers, such as the card's programmable logic.
-    pub fn map(
-        &mut self,
-        start: u64,
-        len: u64,
-        device: bus::DeviceHandle,
-    ) -> Result<(), BoardError> {
-        Ok(self.mmio.map(start, len, device)?)
-    }
-    /// Adds a device that only has work, no registers of its own.
-    pub fn add_service(&mut self, service: ServiceFn) {
-        self.services.push(service);
-    }
-
-    fn add<D: BusDevice + Service + 'static>(
-        &mut self,
-        start: u64,
-        device: D,
-    ) -> Result<(), BoardError> {
-        let device = Arc::new(Mutex::new(device));
-        self.mmio.map(start, 0x1000, device.clone())?;
-        self.services.push(Box::new(move |now: SimTime| -> Next {
-            device
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .service(now)
-        }));
-        Ok(())
+    /// As [`Board::base`], to add devices.
+    pub fn base_mut(&mut self) -> &mut Base {
+        &mut self.base
     }
 
     /// Loads the kernel and connects the rest: console and agent serial lines,
@@ -237,47 +172,46 @@ impl Board {
     ) -> Result<MachineParts, BoardError> {
         for (i, (sink, input)) in [console, agent].into_iter().enumerate() {
             let irq = self.gic.spi(map::UART_SPI[i]);
-            self.add(map::UART[i], Pl011::new(irq, sink, input))?;
+            self.base
+                .add(map::UART[i], 0x1000, Pl011::new(irq, sink, input))?;
         }
         let (now, tick) = super::now_source(&clock);
-        self.services.extend(tick);
-        self.add(
+        self.base.services.extend(tick);
+        self.base.add(
             map::RTC,
+            0x1000,
             Pl031::new(self.gic.spi(map::RTC_SPI), now, config.epoch),
         )?;
 
-        let windows = pci::Windows::new(&self.root);
-        self.mmio.map(map::ECAM, map::ECAM_LEN, windows.ecam())?;
-        self.mmio
-            .map(map::PCI_MEM, map::PCI_MEM_LEN, windows.memory(map::PCI_MEM))?;
-        self.mmio.map(
-            map::PCI_MEM64,
-            map::PCI_MEM64_LEN,
-            windows.memory(map::PCI_MEM64),
-        )?;
-        self.mmio.map(map::PCI_IO, map::PCI_IO_LEN, windows.io(0))?;
-        self.root.assign_bars(
-            map::PCI_MEM..map::PCI_MEM + map::PCI_MEM_LEN,
-            map::PCI_MEM64..map::PCI_MEM64 + map::PCI_MEM64_LEN,
-            0x1000..map::PCI_IO_LEN,
-        )?;
-        let root = self.root.clone();
-        self.services.push(Box::new(move |now| root.service(now)));
+        let windows = self.base.map_pci(PciMap {
+            ecam: map::ECAM..map::ECAM + map::ECAM_LEN,
+            memory: map::PCI_MEM..map::PCI_MEM + map::PCI_MEM_LEN,
+            memory64: map::PCI_MEM64..map::PCI_MEM64 + map::PCI_MEM64_LEN,
+            ports: 0x1000..map::PCI_IO_LEN,
+        })?;
+        self.base.map(map::PCI_IO, map::PCI_IO_LEN, windows.io(0))?;
 
         let (entry, tree) = self.load(config)?;
         let extra = aarch64::Extra::new(self.gic.ppi(0, 27), self.gic.ppi(0, 30));
         let state = aarch64::boot_state(entry, tree);
-        let mut cpu = Cpu::<Aarch64>::new(state, extra, &self.ram, self.signal.clone(), clock);
+        let Base {
+            signal,
+            ram,
+            mmio,
+            services,
+            ..
+        } = self.base;
+        let mut cpu = Cpu::<Aarch64>::new(state, extra, &ram, signal.clone(), clock);
         cpu.extra.set_strict_alignment(config.strict_alignment);
         Ok(MachineParts {
             vcpu: Box::new(cpu),
-            mmio: self.mmio,
+            mmio,
             pio: AddressSpace::new(),
-            services: self.services,
+            services,
             hypercall: Box::new(psci::call),
             eoi: Box::new(|_| {}),
-            signal: self.signal,
-            ram: self.ram,
+            signal,
+            ram,
         })
     }
 
@@ -290,7 +224,7 @@ impl Board {
         let initrd_at = align(start + header.image_size.max(config.kernel.len() as u64));
         let tree_at = align(initrd_at + config.initrd.len() as u64);
         let end = tree_at + 0x20_0000;
-        let low_end = self.layout.ram[0].1;
+        let low_end = self.base.layout[0].1;
         // The kernel needs room to unpack the initrd and to run.
         let needed = (end + config.initrd.len() as u64 + (32 << 20)).div_ceil(1 << 20);
         if needed << 20 > low_end {
@@ -304,7 +238,7 @@ impl Board {
         let initrd = (!config.initrd.is_empty())
             .then(|| (initrd_at, initrd_at + config.initrd.len() as u64));
         let tree = board_fdt::build(&Tree {
-            layout: &self.layout,
+            layout: &self.base.layout,
             cmdline: &config.cmdline,
             initrd,
             rng_seed: &rng_seed,
@@ -315,7 +249,7 @@ impl Board {
             (initrd_at, &config.initrd),
             (tree_at, &tree),
         ] {
-            if self.ram.write_slice(bytes, GuestAddress(at)).is_err() {
+            if self.base.ram.write_slice(bytes, GuestAddress(at)).is_err() {
                 return Err(BoardError::TooSmall {
                     memory: low_end >> 20,
                     needed,
@@ -323,14 +257,6 @@ impl Board {
             }
         }
         Ok((start, tree_at))
-    }
-}
-
-impl std::fmt::Debug for Board {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Board")
-            .field("layout", &self.layout)
-            .finish_non_exhaustive()
     }
 }
 

@@ -1,12 +1,13 @@
 //! The device tree of the board.
 
-use super::board::{Layout, map};
+use super::board::map;
 use vm_fdt::{FdtReserveEntry, FdtWriter, FdtWriterResult};
 
 /// What the tree says besides the fixed layout.
 #[derive(Debug)]
 pub(super) struct Tree<'a> {
-    pub layout: &'a Layout,
+    /// Start and length of each piece of memory.
+    pub layout: &'a [(u64, u64)],
     pub cmdline: &'a str,
     pub initrd: Option<(u64, u64)>,
     pub rng_seed: &'a [u8],
@@ -68,8 +69,8 @@ fn chosen(fdt: &mut FdtWriter, tree: &Tree<'_>) -> FdtWriterResult<()> {
     fdt.end_node(node)
 }
 
-fn memory(fdt: &mut FdtWriter, layout: &Layout) -> FdtWriterResult<()> {
-    for &(start, len) in &layout.ram {
+fn memory(fdt: &mut FdtWriter, layout: &[(u64, u64)]) -> FdtWriterResult<()> {
+    for &(start, len) in layout {
         let node = fdt.begin_node(&format!("memory@{start:x}"))?;
         fdt.property_string("device_type", "memory")?;
         fdt.property_array_u32("reg", &cells(&[start, len]))?;

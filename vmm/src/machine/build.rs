@@ -1,15 +1,15 @@
 //! Puts machines together: the only file that names concrete devices.
 
 use super::fds::FdWatch;
-use super::{Board, BoardConfig, BoardError, Machine, Pc, PcConfig, PcError, Runner, ServiceFn};
+use super::{Base, Board, BoardConfig, BoardError, Machine, Pc, PcConfig, PcError, Runner};
 use crate::accel::Accelerator;
-use bus::{Bdf, DmaTarget, GuestRam, IrqLine, SimTime, Wake};
+use bus::SimTime;
 use cpu::Clock;
 use devices::net::{
     Capture, Card as CardBackend, LinkSpec, Loopback, NetBackend, Null, PcapNg, Switch, Tap,
     TapError,
 };
-use devices::pci::{PciError, PciFunction, Root};
+use devices::pci::{PciError, PciFunction};
 use devices::serial::{SerialInput, SerialSink};
 use devices::virtio::VirtioPci;
 use devices::virtio::net::{Net, NetSpec};
@@ -123,43 +123,18 @@ impl Platform {
             Arch::X86_64 => Self::Pc(Pc::new(memory, accelerator)?),
         })
     }
-    /// Guest memory.
-    pub fn ram(&self) -> &Arc<GuestRam> {
+    /// What every machine has: memory, PCI bus, work.
+    pub fn base(&self) -> &Base {
         match self {
-            Self::Board(board) => board.ram(),
-            Self::Pc(pc) => pc.ram(),
+            Self::Board(board) => board.base(),
+            Self::Pc(pc) => pc.base(),
         }
     }
-    /// Asks for service of the machine's devices.
-    pub fn wake(&self) -> Wake {
+    /// As [`Platform::base`], to add devices.
+    pub fn base_mut(&mut self) -> &mut Base {
         match self {
-            Self::Board(board) => board.wake(),
-            Self::Pc(pc) => pc.wake(),
-        }
-    }
-    fn root(&self) -> &Root {
-        match self {
-            Self::Board(board) => board.root(),
-            Self::Pc(pc) => pc.root(),
-        }
-    }
-    fn dma(&self, bdf: Bdf) -> DmaTarget {
-        match self {
-            Self::Board(board) => board.dma(bdf),
-            Self::Pc(pc) => pc.dma(bdf),
-        }
-    }
-    fn next_slot(&mut self) -> (Bdf, IrqLine) {
-        match self {
-            Self::Board(board) => board.next_slot(),
-            Self::Pc(pc) => pc.next_slot(),
-        }
-    }
-    /// Adds a device that only has work, no registers of its own.
-    pub fn add_service(&mut self, service: ServiceFn) {
-        match self {
-            Self::Board(board) => board.add_service(service),
-            Self::Pc(pc) => pc.add_service(service),
+            Self::Board(board) => board.base_mut(),
+            Self::Pc(pc) => pc.base_mut(),
         }
     }
 
@@ -190,7 +165,7 @@ impl Platform {
         let watch = match backend.host_fd() {
             Some(fd) => {
                 let fd = fd.try_clone_to_owned().map_err(BuildError::Watch)?;
-                Some(FdWatch::start(vec![fd], self.wake()).map_err(BuildError::Watch)?)
+                Some(FdWatch::start(vec![fd], self.base().wake()).map_err(BuildError::Watch)?)
             }
             None => None,
         };
@@ -199,11 +174,12 @@ impl Platform {
             backend = Box::new(Capture::new(backend, file.clone(), interface));
         }
         let net = Net::new(spec, backend);
-        let (bdf, line) = self.next_slot();
+        let base = self.base_mut();
+        let (bdf, line) = base.next_slot();
         let function: Box<dyn PciFunction> =
-            Box::new(VirtioPci::new(Box::new(net), self.dma(bdf), line)?);
-        self.root().add(bdf, function)?;
-        let root = self.root().clone();
+            Box::new(VirtioPci::new(Box::new(net), base.dma(bdf), line)?);
+        base.root().add(bdf, function)?;
+        let root = base.root().clone();
         let counters = Box::new(move || root.with(bdf, |f| f.counters()).unwrap_or_default());
         Ok(Nic {
             counters,
@@ -262,7 +238,7 @@ impl Platform {
 
 /// A simulated card between two machines, of which `board` gives the DDR.
 pub fn sim_card(spec: SimCardSpec, board: &Platform) -> Result<Arc<SimCard>, BuildError> {
-    Ok(SimCard::new(spec, board.ram().clone())?)
+    Ok(SimCard::new(spec, board.base().ram().clone())?)
 }
 
 /// Largest lockstep quantum that a card allows; `None` when it has no latency.

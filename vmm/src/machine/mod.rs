@@ -3,6 +3,7 @@
 //! An emulated machine lives on one thread. Its vCPU runs until an exit, a
 //! device event or a kick; devices are serviced between two runs.
 
+mod base;
 mod board;
 mod board_fdt;
 pub mod build;
@@ -16,6 +17,7 @@ mod psci;
 mod runner;
 mod serial;
 
+pub use base::Base;
 pub use board::{Board, BoardConfig, BoardError};
 pub use kvm::{KvmMachine, KvmParts};
 pub use pc::{Pc, PcConfig, PcError};

@@ -1,20 +1,18 @@
 //! The x86-64 host: a hardware-reduced ACPI machine that runs 64-bit code from
 //! its first instruction.
 
+use super::base::{self, Base, MapError, PciMap};
 use super::pc_irqs::PcIrqs;
-use super::{KvmMachine, KvmParts, Machine, MachineParts, Runner, ServiceFn, pc_acpi, pc_boot};
+use super::{KvmMachine, KvmParts, Machine, MachineParts, Runner, pc_acpi, pc_boot};
 use crate::accel::Accelerator;
 use crate::accel::kvm::{BootState, KvmError, KvmVcpu};
-use bus::{
-    Action, AddressSpace, Bdf, BusDevice, DmaTarget, GuestRam, IoError, IrqLine, MemoryError, Next,
-    Service, SimTime, Wake, create_ram,
-};
+use bus::{Action, BusDevice, IoError, MemoryError};
 use cpu::x86_64::{self, Boot64, X86};
-use cpu::{Clock, Cpu, Signal};
-use devices::pci;
+use cpu::{Clock, Cpu};
+use devices::pci::{PciError, Windows};
 use devices::rtc::{Cmos, NowSource};
 use devices::serial::{SerialInput, SerialSink, Uart16550};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Guest physical addresses and ports.
 pub(super) mod map {
@@ -98,7 +96,7 @@ pub enum PcError {
     Bus(#[from] bus::BusError),
     /// A PCI function cannot be placed.
     #[error(transparent)]
-    Pci(#[from] pci::PciError),
+    Pci(#[from] PciError),
     /// KVM does not do what it should.
     #[error(transparent)]
     Kvm(#[from] KvmError),
@@ -110,17 +108,19 @@ pub enum PcError {
     Clock,
 }
 
+impl From<MapError> for PcError {
+    fn from(error: MapError) -> Self {
+        match error {
+            MapError::Bus(error) => Self::Bus(error),
+            MapError::Pci(error) => Self::Pci(error),
+        }
+    }
+}
+
 /// A PC that is being put together: add PCI functions, then [`Pc::start`].
 pub struct Pc {
-    signal: Arc<Signal>,
-    ram: Arc<GuestRam>,
-    layout: Vec<(u64, u64)>,
-    irqs: PcIrqs,
-    root: pci::Root,
-    mmio: AddressSpace,
-    pio: AddressSpace,
-    services: Vec<ServiceFn>,
-    slot: u8,
+    base: Base,
+    irqs: Arc<PcIrqs>,
 }
 
 impl Pc {
@@ -137,76 +137,30 @@ impl Pc {
         if memory > low {
             layout.push((map::HIGH_RAM, memory - low));
         }
-        let ram = Arc::new(create_ram(&layout)?);
-        let signal = Arc::new(Signal::default());
-        let mut mmio = AddressSpace::new();
-        let irqs = match accelerator {
-            Accelerator::Emulated => PcIrqs::emulated(signal.clone(), &mut mmio)?,
+        let (ram, signal) = base::memory(&layout)?;
+        let irqs = Arc::new(match accelerator {
+            Accelerator::Emulated => PcIrqs::emulated(signal.clone()),
             Accelerator::Kvm => PcIrqs::kvm(ram.clone())?,
-        };
-        let root = pci::Root::new();
-        let pc = Self {
-            signal,
-            ram,
+        });
+        let pins = irqs.clone();
+        let mut base = Base::new(
             layout,
-            irqs,
-            root,
-            mmio,
-            pio: AddressSpace::new(),
-            services: Vec::new(),
-            slot: 1,
-        };
-        pc.root.set_wake(pc.wake());
-        pc.root.add(
-            Bdf::new(0, 0, 0),
-            pci::host_bridge(pc.dma(Bdf::new(0, 0, 0))),
+            (ram, signal),
+            irqs.msi(),
+            Box::new(move |pin| pins.pin(map::INTX_GSI + u32::from(pin))),
         )?;
-        Ok(pc)
+        if let PcIrqs::Emulated { ioapic, .. } = &*irqs {
+            base.map(map::IOAPIC, 0x1000, Arc::new(Mutex::new(ioapic.clone())))?;
+        }
+        Ok(Self { base, irqs })
     }
-    /// The guest's memory.
-    pub fn ram(&self) -> &Arc<GuestRam> {
-        &self.ram
+    /// What it shares with every machine.
+    pub fn base(&self) -> &Base {
+        &self.base
     }
-    /// Asks for service of the machine's devices; any thread may call it.
-    pub fn wake(&self) -> Wake {
-        let signal = self.signal.clone();
-        Wake::from_fn(move || signal.raise(Signal::DEVICE))
-    }
-    /// DMA identity for a function.
-    pub fn dma(&self, bdf: Bdf) -> DmaTarget {
-        DmaTarget::new(bdf, self.ram.clone(), self.irqs.msi())
-    }
-    /// The next free PCI slot, and the INTx line of its pin A.
-    pub fn next_slot(&mut self) -> (Bdf, IrqLine) {
-        let slot = self.slot;
-        self.slot += 1;
-        let pin = map::INTX_GSI + u32::from(slot) % 4;
-        (Bdf::new(0, slot, 0), self.irqs.pin(pin))
-    }
-    /// The PCI bus.
-    pub fn root(&self) -> &pci::Root {
-        &self.root
-    }
-    /// Adds a device that only has work, no registers of its own.
-    pub fn add_service(&mut self, service: ServiceFn) {
-        self.services.push(service);
-    }
-
-    fn add_port<D: BusDevice + Service + 'static>(
-        &mut self,
-        start: u64,
-        len: u64,
-        device: D,
-    ) -> Result<(), PcError> {
-        let device = Arc::new(Mutex::new(device));
-        self.pio.map(start, len, device.clone())?;
-        self.services.push(Box::new(move |now: SimTime| -> Next {
-            device
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .service(now)
-        }));
-        Ok(())
+    /// As [`Pc::base`], to add devices.
+    pub fn base_mut(&mut self) -> &mut Base {
+        &mut self.base
     }
 
     /// Loads the kernel and connects the rest.
@@ -219,53 +173,53 @@ impl Pc {
     ) -> Result<Runner, PcError> {
         for (i, (sink, input)) in [console, agent].into_iter().enumerate() {
             let irq = self.irqs.pin(map::COM_IRQ[i]);
-            self.add_port(map::COM[i].into(), 8, Uart16550::new(irq, sink, input))?;
+            self.base
+                .add_port(map::COM[i].into(), 8, Uart16550::new(irq, sink, input))?;
         }
         let (now, tick) = super::now_source(&clock);
-        self.services.extend(tick);
-        self.pio.map(
+        self.base.services.extend(tick);
+        self.base.pio.map(
             map::CMOS,
             2,
             Arc::new(Mutex::new(Cmos::new(now as NowSource, config.epoch))),
         )?;
-        self.pio
+        self.base
+            .pio
             .map(map::SLEEP_PORT.into(), 8, Arc::new(Mutex::new(PowerPorts)))?;
 
-        let windows = pci::Windows::new(&self.root);
-        self.mmio.map(map::ECAM, map::ECAM_LEN, windows.ecam())?;
-        self.mmio
-            .map(map::PCI_MEM, map::PCI_MEM_LEN, windows.memory(map::PCI_MEM))?;
-        self.mmio.map(
-            map::PCI_MEM64,
-            map::PCI_MEM64_LEN,
-            windows.memory(map::PCI_MEM64),
-        )?;
-        self.pio
-            .map(map::PCI_IO, map::PCI_IO_LEN, windows.io(map::PCI_IO))?;
-        self.pio.map(
-            pci::Windows::CONFIG_PORTS,
-            pci::Windows::CONFIG_PORTS_LEN,
+        let windows = self.base.map_pci(PciMap {
+            ecam: map::ECAM..map::ECAM + map::ECAM_LEN,
+            memory: map::PCI_MEM..map::PCI_MEM + map::PCI_MEM_LEN,
+            memory64: map::PCI_MEM64..map::PCI_MEM64 + map::PCI_MEM64_LEN,
+            ports: map::PCI_IO..map::PCI_IO + map::PCI_IO_LEN,
+        })?;
+        let pio = &mut self.base.pio;
+        pio.map(map::PCI_IO, map::PCI_IO_LEN, windows.io(map::PCI_IO))?;
+        pio.map(
+            Windows::CONFIG_PORTS,
+            Windows::CONFIG_PORTS_LEN,
             windows.config_ports(),
         )?;
-        self.root.assign_bars(
-            map::PCI_MEM..map::PCI_MEM + map::PCI_MEM_LEN,
-            map::PCI_MEM64..map::PCI_MEM64 + map::PCI_MEM64_LEN,
-            map::PCI_IO..map::PCI_IO + map::PCI_IO_LEN,
-        )?;
-        let root = self.root.clone();
-        self.services.push(Box::new(move |now| root.service(now)));
 
         let acpi = pc_acpi::build(config.vcpus);
         let loaded = pc_boot::load(
-            &self.ram,
-            &self.layout,
+            &self.base.ram,
+            &self.base.layout,
             &config.kernel,
             &config.initrd,
             &config.cmdline,
             &acpi,
             config.seed,
         )?;
-        match self.irqs {
+        let Base {
+            signal,
+            ram,
+            mmio,
+            pio,
+            services,
+            ..
+        } = self.base;
+        match &*self.irqs {
             PcIrqs::Emulated { inbox, ioapic } => {
                 let state = x86_64::boot_state_64(&Boot64 {
                     rip: loaded.entry,
@@ -275,17 +229,18 @@ impl Pc {
                     gdt_limit: map::GDT_LIMIT,
                     seed: config.seed,
                 });
-                let extra = x86_64::Extra::new(inbox);
-                let cpu = Cpu::<X86>::new(state, extra, &self.ram, self.signal.clone(), clock);
+                let extra = x86_64::Extra::new(inbox.clone());
+                let ioapic = ioapic.clone();
+                let cpu = Cpu::<X86>::new(state, extra, &ram, signal.clone(), clock);
                 Ok(Runner::Emulated(Box::new(Machine::new(MachineParts {
                     vcpu: Box::new(cpu),
-                    mmio: self.mmio,
-                    pio: self.pio,
-                    services: self.services,
+                    mmio,
+                    pio,
+                    services,
                     hypercall: Box::new(|_| (u64::MAX, None)),
                     eoi: Box::new(move |vector| ioapic.eoi(vector)),
-                    signal: self.signal,
-                    ram: self.ram,
+                    signal,
+                    ram,
                 }))))
             }
             PcIrqs::Kvm { vm, .. } => {
@@ -295,7 +250,7 @@ impl Pc {
                 if usize::from(config.vcpus) > vm.max_vcpus() {
                     return Err(PcError::Vcpus(config.vcpus, vm.max_vcpus()));
                 }
-                let vcpus = (0..config.vcpus).map(|id| KvmVcpu::new(&vm, id, config.vcpus, true));
+                let vcpus = (0..config.vcpus).map(|id| KvmVcpu::new(vm, id, config.vcpus, true));
                 let vcpus: Vec<_> = vcpus.collect::<Result<_, _>>()?;
                 if let Some(first) = vcpus.first() {
                     first.boot(&BootState {
@@ -309,10 +264,10 @@ impl Pc {
                 }
                 Ok(Runner::Kvm(Box::new(KvmMachine::new(KvmParts {
                     vcpus,
-                    mmio: self.mmio,
-                    pio: self.pio,
-                    services: self.services,
-                    signal: self.signal,
+                    mmio,
+                    pio,
+                    services,
+                    signal,
                     clock,
                 }))))
             }
@@ -322,9 +277,7 @@ impl Pc {
 
 impl std::fmt::Debug for Pc {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pc")
-            .field("layout", &self.layout)
-            .finish_non_exhaustive()
+        f.debug_tuple("Pc").field(&self.base).finish()
     }
 }
 

@@ -1,12 +1,12 @@
 //! Interrupt inputs of a PC: emulated controllers, or those of the kernel.
 
-use super::pc::{PcError, map};
+use super::pc::PcError;
 use crate::accel::kvm::{KvmIrqs, KvmVm};
-use bus::{AddressSpace, BusError, GuestRam, IrqLine, MsiMessage, MsiSink};
+use bus::{GuestRam, IrqLine, MsiMessage, MsiSink};
 use cpu::Signal;
 use cpu::x86_64::LapicInbox;
 use devices::irqchip::ioapic::IoApic;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Where interrupts go.
 pub(super) enum PcIrqs {
@@ -20,12 +20,11 @@ pub(super) enum PcIrqs {
 }
 
 impl PcIrqs {
-    /// Controllers of an emulated PC; the I/O APIC's registers go into `mmio`.
-    pub fn emulated(signal: Arc<Signal>, mmio: &mut AddressSpace) -> Result<Self, BusError> {
+    /// Controllers of an emulated PC.
+    pub fn emulated(signal: Arc<Signal>) -> Self {
         let inbox = Arc::new(LapicInbox::new(signal));
         let ioapic = IoApic::new(Arc::new(ToLapic(inbox.clone())));
-        mmio.map(map::IOAPIC, 0x1000, Arc::new(Mutex::new(ioapic.clone())))?;
-        Ok(Self::Emulated { inbox, ioapic })
+        Self::Emulated { inbox, ioapic }
     }
     /// A VM with memory and interrupt controllers.
     pub fn kvm(ram: Arc<GuestRam>) -> Result<Self, PcError> {
