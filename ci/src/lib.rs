@@ -1,8 +1,12 @@
 //! End-to-end tests: they run the `vmm` command as a user would.
 
+mod namespace;
+
+pub use namespace::{Background, Namespace};
+
 use serde_json::Value;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Once;
 
 /// The root of the workspace.
@@ -40,6 +44,8 @@ pub struct Run {
     dir: tempfile::TempDir,
     /// Arguments behind `run --topology F --out DIR`.
     args: Vec<String>,
+    /// A command and its arguments in front of it all.
+    prefix: Vec<String>,
 }
 
 /// How a run ended.
@@ -68,6 +74,7 @@ impl Run {
         Self {
             dir,
             args: Vec::new(),
+            prefix: Vec::new(),
         }
     }
     /// Of a topology at the root of the workspace.
@@ -81,6 +88,33 @@ impl Run {
     #[must_use]
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
         self.args.push(arg.into());
+        self
+    }
+    /// Runs it by another command, such as `nsenter`.
+    #[must_use]
+    pub fn under(mut self, prefix: &[&str]) -> Self {
+        self.prefix = prefix.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+    /// Where its files are.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+    /// Builds the images of its guests, for a run that reaches no network.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[must_use]
+    pub fn with_images(self) -> Self {
+        let built = Command::new(vmm())
+            .args(["images", "build", "--topology"])
+            .arg(self.dir.path().join("topology.yaml"))
+            .stdout(Stdio::null())
+            .status();
+        assert!(
+            built.is_ok_and(|status| status.success()),
+            "cannot build images"
+        );
         self
     }
     /// Puts a file beside the topology.
@@ -98,7 +132,9 @@ impl Run {
     /// When the command cannot be started.
     pub fn start(self) -> Started {
         let out = self.dir.path().join("out");
-        let child = Command::new(vmm())
+        let mut words = self.prefix.iter().map(PathBuf::from).chain([vmm()]);
+        let child = Command::new(words.next().unwrap_or_default())
+            .args(words)
             .args(["run", "--topology"])
             .arg(self.dir.path().join("topology.yaml"))
             .arg("--out")
@@ -110,7 +146,7 @@ impl Run {
             .spawn()
             .expect("vmm starts");
         Started {
-            child,
+            child: Background(child),
             dir: self.dir,
         }
     }
@@ -123,14 +159,14 @@ impl Run {
 /// A run that is under way.
 #[derive(Debug)]
 pub struct Started {
-    child: Child,
+    child: Background,
     dir: tempfile::TempDir,
 }
 
 impl Started {
     /// Process number.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child.0.id()
     }
     /// Waits until a console log contains `text`, at most a minute.
     pub fn wait_for(&self, guest: &str, text: &str) -> bool {
@@ -147,17 +183,29 @@ impl Started {
     ///
     /// # Panics
     /// When it cannot be waited for.
-    pub fn end(self) -> Ended {
-        let output = self.child.wait_with_output().expect("vmm ends");
+    pub fn end(mut self) -> Ended {
+        let (out, err) = (self.child.0.stdout.take(), self.child.0.stderr.take());
+        // Both are read at once, or a full pipe would stop it.
+        let err = std::thread::spawn(move || text(err));
+        let out = text(out);
+        let status = self.child.0.wait().expect("vmm ends");
         let result = std::fs::read(self.dir.path().join("out/result.json")).unwrap_or_default();
         Ended {
-            code: output.status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+            code: status.code().unwrap_or(-1),
+            out,
+            err: err.join().unwrap_or_default(),
             result: serde_json::from_slice(&result).unwrap_or(Value::Null),
             dir: self.dir,
         }
     }
+}
+
+fn text(from: Option<impl std::io::Read>) -> String {
+    let mut bytes = Vec::new();
+    if let Some(mut from) = from {
+        let _ = from.read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 impl Ended {

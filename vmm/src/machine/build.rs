@@ -3,7 +3,7 @@
 use super::fds::FdWatch;
 use super::{Base, Board, BoardConfig, BoardError, Machine, Pc, PcConfig, PcError, Runner};
 use crate::accel::Accelerator;
-use bus::SimTime;
+use bus::{SimTime, Wake};
 use cpu::Clock;
 use devices::net::{
     Capture, Card as CardBackend, LinkSpec, Loopback, NetBackend, Null, PcapNg, Switch, Tap,
@@ -162,11 +162,8 @@ impl Platform {
             Wire::Loopback => Box::new(Loopback::new()),
             Wire::Null => Box::new(Null::new()),
         };
-        let watch = match backend.host_fd() {
-            Some(fd) => {
-                let fd = fd.try_clone_to_owned().map_err(BuildError::Watch)?;
-                Some(FdWatch::start(vec![fd], self.base().wake()).map_err(BuildError::Watch)?)
-            }
+        let watched = match backend.host_fd() {
+            Some(fd) => Some(fd.try_clone_to_owned().map_err(BuildError::Watch)?),
             None => None,
         };
         if let Some(file) = capture {
@@ -180,6 +177,18 @@ impl Platform {
             Box::new(VirtioPci::new(Box::new(net), base.dma(bdf), line)?);
         base.root().add(bdf, function)?;
         let root = base.root().clone();
+        let watch = match watched {
+            Some(fd) => {
+                let (root, machine) = (root.clone(), base.wake());
+                // The machine services only functions that asked for it.
+                let wake = Wake::from_fn(move || {
+                    root.request(bdf);
+                    machine.wake();
+                });
+                Some(FdWatch::start(vec![fd], wake).map_err(BuildError::Watch)?)
+            }
+            None => None,
+        };
         let counters = Box::new(move || root.with(bdf, |f| f.counters()).unwrap_or_default());
         Ok(Nic {
             counters,
