@@ -38,6 +38,16 @@ pub fn vmm() -> PathBuf {
     target.join("release/vmm")
 }
 
+/// pair.yaml with other checks, a YAML list.
+///
+/// # Panics
+/// When pair.yaml cannot be read.
+pub fn pair(checks: &str) -> String {
+    let pair = std::fs::read_to_string(root().join("pair.yaml")).expect("pair.yaml");
+    let head = pair.split_once("\nchecks:").map_or("", |(head, _)| head);
+    format!("{head}\nchecks:\n{checks}")
+}
+
 /// A run of the command on a topology of its own, in a directory of its own.
 #[derive(Debug)]
 pub struct Run {
@@ -89,6 +99,11 @@ impl Run {
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
         self.args.push(arg.into());
         self
+    }
+    /// Changes a value of the topology.
+    #[must_use]
+    pub fn set(self, change: impl Into<String>) -> Self {
+        self.arg("--set").arg(change)
     }
     /// Runs it by another command, such as `nsenter`.
     #[must_use]
@@ -208,7 +223,41 @@ fn text(from: Option<impl std::io::Read>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// Sums of one direction of a card: all drops, whatever the cause.
+fn dropped(direction: &Value) -> u64 {
+    let causes = direction["dropped"].as_object();
+    causes.map_or(0, |causes| causes.values().filter_map(Value::as_u64).sum())
+}
+
 impl Ended {
+    /// The rows of one kind of check.
+    pub fn rows(&self, kind: &str) -> Vec<&Value> {
+        let rows = self.result["checks"].as_array();
+        let rows = rows.map(Vec::as_slice).unwrap_or_default();
+        rows.iter().filter(|row| row["kind"] == kind).collect()
+    }
+    /// The counters of a direction of `fpga0`: `h2c` or `c2h`.
+    pub fn way(&self, way: &str) -> &Value {
+        &self.result["cards"]["fpga0"][way]
+    }
+    /// Frames that `fpga0` dropped, in both directions.
+    pub fn dropped(&self) -> u64 {
+        dropped(self.way("h2c")) + dropped(self.way("c2h"))
+    }
+    /// Fails unless sent = delivered + dropped by cause + in flight, in both
+    /// directions of `fpga0`.
+    ///
+    /// # Panics
+    /// When it is not.
+    #[track_caller]
+    pub fn conserved(&self) {
+        for way in ["h2c", "c2h"] {
+            let c = self.way(way);
+            let n = |key: &str| c[key].as_u64().unwrap_or(u64::MAX);
+            let out = n("delivered") + dropped(c) + n("in_flight");
+            assert_eq!(n("sent"), out, "{way}: {c}");
+        }
+    }
     /// Fails the test, with everything that helps, unless the exit code is `code`.
     ///
     /// # Panics

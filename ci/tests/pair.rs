@@ -2,93 +2,54 @@
 
 #![allow(clippy::unwrap_used)] // A test may fail.
 
-use ci::{Ended, Run};
-use serde_json::Value;
-
-fn pings(ended: &Ended) -> Vec<Value> {
-    let rows = ended.result["checks"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    rows.into_iter()
-        .filter(|row| row["kind"] == "ping")
-        .collect()
-}
-
-/// Sent = delivered + dropped by cause + in flight, in both directions.
-fn conserved(ended: &Ended) {
-    for way in ["h2c", "c2h"] {
-        let c = &ended.result["cards"]["fpga0"][way];
-        let n = |key: &str| c[key].as_u64().unwrap_or_else(|| panic!("{key} in {c}"));
-        let dropped: u64 = c["dropped"]
-            .as_object()
-            .unwrap()
-            .values()
-            .filter_map(Value::as_u64)
-            .sum();
-        assert_eq!(
-            n("sent"),
-            n("delivered") + dropped + n("in_flight"),
-            "{way}: {c}"
-        );
-    }
-}
+use ci::{Run, pair};
 
 #[test]
 fn pair_yaml_loses_nothing() {
     for mode in ["free", "lockstep"] {
         let ended = Run::of("pair.yaml").arg("--time").arg(mode).end().expect(0);
-        let rows = pings(&ended);
+        let rows = ended.rows("ping");
         assert_eq!(rows.len(), 10);
         for row in rows {
             assert_eq!(row["loss"], 0.0, "{mode}: {row}");
             assert_eq!(row["received"], 10, "{mode}: {row}");
         }
-        conserved(&ended);
+        ended.conserved();
     }
 }
 
+/// What virtual time promises: nothing of the machine shows in a run.
 #[test]
-fn pair_in_lockstep_repeats() {
-    let hash = |seed: &str| {
-        let ended = Run::of("pair.yaml")
-            .arg("--time")
-            .arg("lockstep")
-            .arg("--seed")
-            .arg(seed)
-            .end()
-            .expect(0);
+fn pair_in_lockstep_repeats_on_one_core_and_on_all() {
+    let hash = |seed: &str, under: &[&str]| {
+        let run = Run::of("pair.yaml").arg("--time").arg("lockstep");
+        let ended = run.arg("--seed").arg(seed).under(under).end().expect(0);
         ended.result["trace_hash"].as_str().unwrap().to_owned()
     };
-    let first = hash("1");
-    assert_eq!(first, hash("1"));
-    assert_ne!(first, hash("7"));
+    let first = hash("1", &[]);
+    assert_eq!(first, hash("1", &["taskset", "-c", "0"]));
+    assert_ne!(first, hash("7", &[]));
 }
 
-/// Every size that specs of such cards worry about: fragments, FIFO slots, the
-/// largest datagram.
-const SIZES: &str =
-    "[56, 64, 128, 256, 512, 1024, 1400, 1471, 1472, 1473, 1500, 2000, 2048, 65507]";
+/// 56 to 2048 as in the specification of such tests; fragments at 1472/1473;
+/// records of the FIFO, which come in units of 8 bytes: frames of 511, 512 and
+/// 513; the largest datagram, 45 fragments.
+const SIZES: &str = "[56, 64, 128, 256, 469, 470, 471, 512, 1024, 1400, 1471, 1472, 1473, 1500, \
+                     2000, 2048, 65507]";
 
 fn matrix(mode: &str, profile: &str) {
-    let pair = std::fs::read_to_string(ci::root().join("pair.yaml")).unwrap();
-    let (head, _) = pair.split_once("\nchecks:").unwrap();
-    let mut yaml = format!("{head}\nchecks:\n");
-    for (from, to) in [("host", "board"), ("board", "host")] {
-        yaml += &format!(
-            "  - ping: {{ from: {from}, to: {to}, size: {SIZES}, count: 30, interval: 5ms }}\n"
-        );
-    }
-    let set = format!("cards.fpga0.dma.profile={profile}");
-    let ended = Run::new(&yaml)
+    let checks = format!(
+        "  - ping: {{ from: host, to: board, size: {SIZES}, count: 30, interval: 5ms }}\n  \
+           - ping: {{ from: board, to: host, size: {SIZES}, count: 30, interval: 5ms }}\n"
+    );
+    let ended = Run::new(&pair(&checks))
         .arg("--time")
         .arg(mode)
-        .arg("--set")
-        .arg(set)
+        .set(format!("cards.fpga0.dma.profile={profile}"))
         .end()
         .expect(0);
-    assert_eq!(pings(&ended).len(), 28);
-    conserved(&ended);
+    assert_eq!(ended.rows("ping").len(), 34);
+    ended.conserved();
 }
 
 #[test]
@@ -106,25 +67,40 @@ fn loss_matrix_free() {
     matrix("free", "ideal");
 }
 
-#[test]
-fn a_small_dropping_fifo_loses_and_counts() {
-    let pair = std::fs::read_to_string(ci::root().join("pair.yaml")).unwrap();
-    let (head, _) = pair.split_once("\nchecks:").unwrap();
-    // A datagram of 65,507 bytes is 45 fragments at once; four slots hold four.
-    let yaml = format!(
-        "{head}\nchecks:\n  - ping: {{ from: host, to: board, size: 65507, count: 20, interval: 5ms, max_loss: 0% }}\n"
+/// 0 lost of 1,000 bounds the loss rate by 0.3 % (3/N).
+fn a_thousand_each_way(size: u32) {
+    let checks = format!(
+        "  - ping: {{ from: host, to: board, size: {size}, count: 1000, interval: 5ms }}\n  \
+           - ping: {{ from: board, to: host, size: {size}, count: 1000, interval: 5ms }}\n"
     );
-    let run = Run::new(&yaml)
-        .arg("--set")
-        .arg("cards.fpga0.fifo.on_full=drop-new")
-        .arg("--set")
-        .arg("cards.fpga0.fifo.slots=4");
-    let ended = run.end().expect(1);
-    let row = &pings(&ended)[0];
-    assert!(row["loss"].as_f64().unwrap() > 0.0, "{row}");
-    let dropped = &ended.result["cards"]["fpga0"]["h2c"]["dropped"]["full_new"];
-    assert!(dropped.as_u64().unwrap() > 0, "{dropped}");
-    conserved(&ended);
+    let run = Run::new(&pair(&checks)).arg("--time").arg("lockstep");
+    let ended = run.end().expect(0);
+    for row in ended.rows("ping") {
+        assert_eq!(row["sent"], 1000, "{row}");
+        assert_eq!(row["received"], 1000, "{row}");
+        assert_eq!(row["duplicates"], 0, "{row}");
+    }
+    assert_eq!(ended.dropped(), 0);
+    ended.conserved();
+}
+
+#[test]
+fn a_thousand_pings_of_2048_bytes_each_way() {
+    a_thousand_each_way(2048);
+}
+
+#[test]
+fn a_thousand_pings_of_65507_bytes_each_way() {
+    a_thousand_each_way(65_507);
+}
+
+/// iputils' ping ignores its interval while the guest's monotonic clock is
+/// below 1 s, so the first check must not start before.
+#[test]
+fn the_first_ping_keeps_its_interval() {
+    let checks = "  - run: { guest: host, command: 'ping -n -c 5 -i 0.1 10.10.10.5 | grep \", time 4..ms\"' }\n";
+    let run = Run::new(&pair(checks)).arg("--time").arg("lockstep");
+    run.end().expect(0);
 }
 
 #[test]
@@ -144,16 +120,20 @@ checks:
 
 #[test]
 fn iperf3_both_ways() {
-    let pair = std::fs::read_to_string(ci::root().join("pair.yaml")).unwrap();
-    let (head, _) = pair.split_once("\nchecks:").unwrap();
-    let yaml = format!(
-        "{head}\nchecks:\n  - iperf3: {{ from: host, to: board, seconds: 2 }}\n  - iperf3: {{ from: board, to: host, seconds: 2 }}\n"
-    );
-    let ended = Run::new(&yaml).end().expect(0);
-    for row in ended.result["checks"].as_array().unwrap() {
+    let checks = "  - iperf3: { from: host, to: board, seconds: 2 }\n  \
+                  - iperf3: { from: board, to: host, seconds: 2 }\n";
+    let ended = Run::new(&pair(checks)).end().expect(0);
+    for row in ended.rows("iperf3") {
         assert!(row["bits_per_second"].as_f64().unwrap() > 1e6, "{row}");
     }
-    conserved(&ended);
+    ended.conserved();
+    for way in ["h2c", "c2h"] {
+        let n = |key: &str| ended.way(way)[key].as_f64().unwrap();
+        // Acknowledgements are most of one direction's frames and segments of
+        // up to 64 KiB the others: together far above the MTU.
+        let mean = n("delivered_bytes") / n("delivered");
+        assert!(mean > 3_000.0, "{way}: {mean} bytes a frame");
+    }
 }
 
 #[test]
@@ -168,7 +148,7 @@ fn what_a_card_cannot_do_is_refused() {
             "a real card cannot be used",
         ),
     ] {
-        let ended = Run::of("pair.yaml").arg("--set").arg(set).end().expect(3);
+        let ended = Run::of("pair.yaml").set(set).end().expect(3);
         assert!(ended.err.contains(want), "{}", ended.err);
     }
 }

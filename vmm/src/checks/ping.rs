@@ -36,7 +36,11 @@ pub struct PingError {
 pub fn ping_command(spec: &PingSpec, size: u32, to: IpAddr, wait: u32) -> String {
     let seconds = spec.interval.0.as_us() as f64 / 1e6;
     let count = spec.count;
-    format!("ping -n -c {count} -i {seconds} -s {size} -W {wait} {to}")
+    let preload = match spec.preload {
+        0 | 1 => String::new(),
+        n => format!("-l {n} "),
+    };
+    format!("ping -n -c {count} -i {seconds} {preload}-s {size} -W {wait} {to}")
 }
 
 /// Reads what `ping` printed.
@@ -267,6 +271,15 @@ rtt min/avg/max/mdev = 1.000/1.500/2.000/0.500 ms, pipe 3\r
         assert_eq!(
             ping_command(&spec, 56, to, 2),
             "ping -n -c 4 -i 0.01 -s 56 -W 2 10.0.0.2"
+        );
+        let flood = PingSpec {
+            interval: crate::topology::Duration(bus::SimTime::ZERO),
+            preload: 64,
+            ..spec.clone()
+        };
+        assert_eq!(
+            ping_command(&flood, 56, to, 2),
+            "ping -n -c 4 -i 0 -l 64 -s 56 -W 2 10.0.0.2"
         );
         assert!(ping_result(&spec, 56, Ok(parse_ping(GOOD).unwrap())).passed);
         let mut report = parse_ping(GOOD).unwrap();

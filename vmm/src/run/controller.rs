@@ -175,6 +175,7 @@ pub struct Controller {
     phase: Phase,
     boot_limit: SimTime,
     stay: bool,
+    settle: bool,
     events: VecDeque<Event>,
     failure: Option<Failure>,
     request: u64,
@@ -186,6 +187,10 @@ const SHUTDOWN_LIMIT: SimTime = SimTime::from_secs(10);
 const GRACE: SimTime = SimTime::from_secs(15);
 /// A request that shows no effect is made again after this long.
 const RETRY: SimTime = SimTime::from_ms(500);
+/// Seconds that a guest has been up before traffic is measured. iputils' ping
+/// takes a monotonic clock below 1 s for one that it has not read yet, and
+/// sends at once instead of waiting for its interval.
+const SETTLED: f64 = 1.1;
 
 impl Controller {
     /// A run of `jobs`, in order. With `stay` the guests are not shut down
@@ -200,10 +205,29 @@ impl Controller {
             phase: Phase::Booting,
             boot_limit,
             stay,
+            settle: false,
             events: VecDeque::new(),
             failure: None,
             request: 0,
         }
+    }
+    /// Lets every guest be up for a second before the first job, which most are
+    /// by then in host time, and none in virtual time.
+    #[must_use]
+    pub fn settling(mut self, settle: bool) -> Self {
+        self.settle = settle;
+        self
+    }
+    /// When the first job may start. `None` while an agent is not ready.
+    fn settled(&self) -> Option<SimTime> {
+        let mut from = SimTime::ZERO;
+        for link in &self.links {
+            let (at, uptime) = link.ready?;
+            let rest = if self.settle { SETTLED - uptime } else { 0.0 };
+            let rest = (rest.clamp(0.0, SETTLED) * 1e3).ceil() as u64;
+            from = from.max(at + SimTime::from_ms(rest));
+        }
+        Some(from)
     }
     /// The next thing that happened.
     pub fn take_event(&mut self) -> Option<Event> {
@@ -296,7 +320,7 @@ impl Controller {
     /// anything.
     pub fn deadline(&self) -> SimTime {
         match (&self.phase, &self.running) {
-            (Phase::Booting, _) => self.boot_limit,
+            (Phase::Booting, _) => self.settled().unwrap_or(self.boot_limit),
             (_, Some(running)) => running.act,
             (Phase::ShuttingDown(_, again), None) => *again,
             _ => SimTime::MAX,
@@ -349,9 +373,11 @@ impl Controller {
     }
 
     fn poll_boot(&mut self, now: SimTime) {
-        if self.links.iter().all(|link| link.ready.is_some()) {
-            self.phase = Phase::Working;
-            self.poll_work(now);
+        if let Some(from) = self.settled() {
+            if now >= from {
+                self.phase = Phase::Working;
+                self.poll_work(now);
+            }
         } else if now >= self.boot_limit
             && let Some(late) = self.links.iter().find(|link| link.ready.is_none())
         {

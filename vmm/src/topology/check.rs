@@ -45,11 +45,18 @@ pub struct PingSpec {
     /// Time between two requests.
     #[serde(default = "ping_interval")]
     pub interval: Duration,
+    /// Requests that are sent without waiting for answers to the ones before
+    /// them. With an interval of `0ms` this many are kept under way: a flood.
+    #[serde(default = "ping_preload")]
+    pub preload: u32,
     /// Most requests that may stay without an answer.
     #[serde(default)]
     pub max_loss: Percent,
 }
 
+fn ping_preload() -> u32 {
+    1
+}
 fn ping_size() -> OneOrMany {
     OneOrMany::One(56)
 }

@@ -184,6 +184,7 @@ wrong_set! {
     ping_size: [Override::set("checks[0].ping.size=[56, 70000]")];
     ping_size_as_word: [Override::set("checks[0].ping.size=big")];
     ping_interval: [Override::set("checks[0].ping.interval=1.5us")];
+    ping_preload: [Override::set("checks[0].ping.preload=0")];
     ping_loss: [Override::set("checks[0].ping.max_loss=120%")];
     ping_loss_as_number: [Override::set("checks[0].ping.max_loss=0.1")];
     set_without_equals: [Override::set("guests.host.memory")];

@@ -6,6 +6,8 @@ use bus::SimTime;
 
 /// Largest ICMP echo payload: 65535 less the IPv4 and ICMP headers.
 const MOST_PING: u32 = 65_507;
+/// Most requests that iputils' ping sends without waiting.
+const MOST_PRELOAD: u32 = 65_536;
 /// Largest UDP payload.
 const MOST_DATAGRAM: u32 = 65_507;
 
@@ -55,6 +57,11 @@ fn ping(context: &mut Context<'_>, path: &str, spec: &PingSpec) {
     if !(1..=1_000_000).contains(&spec.count) {
         let what = format!("a ping cannot send {} requests", spec.count);
         context.problem(&format!("{path}.count"), what, "write 1 to 1000000");
+    }
+    if !(1..=MOST_PRELOAD).contains(&spec.preload) {
+        let what = format!("ping cannot preload {} requests", spec.preload);
+        let hint = format!("write 1 to {MOST_PRELOAD}");
+        context.problem(&format!("{path}.preload"), what, hint);
     }
     if spec.interval.0 > SimTime::from_secs(3600) {
         let what = format!("an interval of {} is too long", spec.interval);
