@@ -8,8 +8,8 @@ use crate::hash::Fnv;
 use crate::machine::Ending;
 use crate::machine::build::card_counters;
 use crate::results::{
-    CheckResult, FifoLine, GuestResult, NicCounters, Report, RowDetails, RunResult, TableStyle,
-    UsedAccel, dropped, junit_xml, report_html, table,
+    CheckResult, FifoLine, GuestResult, Report, RowDetails, RunResult, TableStyle, UsedAccel,
+    dropped, junit_xml, report_html, table,
 };
 use crate::run::JobResult;
 use crate::topology::{CheckSpec, TimeMode, TopologySpec};
@@ -32,16 +32,11 @@ fn started(id: &str) -> u64 {
 /// Prints and writes the results; the exit code.
 pub(super) fn report(topology: &TopologySpec, ran: &Ran, out: &Path) -> u8 {
     let (result, rows) = result(topology, ran);
-    let nics: NicCounters = ran
-        .nics
-        .iter()
-        .map(|(name, list)| (name.clone(), list.iter().cloned().collect()))
-        .collect();
     let style = TableStyle {
         unicode: false,
         color: io::stdout().is_terminal(),
     };
-    say(&table(&result, &dropped(&result, &nics), style));
+    say(&table(&result, &dropped(&result, &result.nics), style));
     super::crash::show(&ran.finished, out);
     let failure = ran.controller.failure();
     if let Some(failure) = failure {
@@ -64,7 +59,7 @@ pub(super) fn report(topology: &TopologySpec, ran: &Ran, out: &Path) -> u8 {
         result: &result,
         topology,
         rows: &rows,
-        nics: &nics,
+        nics: &result.nics,
         fifos: &fifos.collect::<Vec<_>>(),
         failure: why.as_deref(),
         started: started(&ran.id),
@@ -191,39 +186,15 @@ fn result(topology: &TopologySpec, ran: &Ran) -> (RunResult, Vec<RowDetails>) {
         result.trace_hash = Some(format!("{:016x}", trace.value()));
     }
     for (name, card) in &ran.cards {
-        let mut counters = serde_json::to_value(card_counters(card)).unwrap_or_default();
-        if let Some(map) = counters.as_object_mut() {
-            map.insert("nics".into(), nics(ran, topology, name));
-        }
+        let counters = serde_json::to_value(card_counters(card)).unwrap_or_default();
         result.cards.insert(name.clone(), counters);
     }
+    result.nics = ran
+        .nics
+        .iter()
+        .map(|(name, list)| (name.clone(), list.iter().cloned().collect()))
+        .collect();
     (result, rows)
-}
-
-/// Counters of the NICs that use a card, by `GUEST.NIC`.
-fn nics(ran: &Ran, topology: &TopologySpec, card: &str) -> serde_json::Value {
-    let uses = |name: &str| {
-        let Some((guest, nic)) = name.split_once('.') else {
-            return false;
-        };
-        let Some(guest) = topology.guests.get(guest) else {
-            return false;
-        };
-        guest
-            .nics
-            .iter()
-            .any(|n| n.name() == nic && n.card.as_deref() == Some(card))
-    };
-    let all = ran.nics.iter().filter(|(name, _)| uses(name));
-    all.map(|(name, counters)| {
-        let counters: serde_json::Map<_, _> = counters
-            .iter()
-            .map(|(k, v)| (k.clone(), (*v).into()))
-            .collect();
-        (name.clone(), serde_json::Value::Object(counters))
-    })
-    .collect::<serde_json::Map<_, _>>()
-    .into()
 }
 
 fn ending(ending: &Ending) -> &'static str {

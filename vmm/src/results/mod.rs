@@ -37,6 +37,8 @@ pub struct RunResult {
     pub guests: BTreeMap<String, GuestResult>,
     /// The cards' counters by name.
     pub cards: BTreeMap<String, serde_json::Value>,
+    /// The network interfaces' counters, by `GUEST.NIC` and name.
+    pub nics: NicCounters,
     /// The checks' rows, in the order of the topology.
     pub checks: Vec<CheckResult>,
     /// Whether every row passed.
@@ -54,6 +56,7 @@ impl RunResult {
             trace_hash: None,
             guests: BTreeMap::new(),
             cards: BTreeMap::new(),
+            nics: NicCounters::new(),
             checks: Vec::new(),
             passed: true,
         }

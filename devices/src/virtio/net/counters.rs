@@ -25,7 +25,9 @@ pub struct QueueCounters {
     pub link_down: u64,
     /// Received unsegmented frames that the driver did not ask for.
     pub unwanted_offload: u64,
-    /// Interrupts sent.
+    /// Notifications by the driver.
+    pub notifications: u64,
+    /// Interrupts sent for used buffers.
     pub interrupts: u64,
 }
 
@@ -36,7 +38,7 @@ pub struct NetCounters {
     pub rx: Vec<QueueCounters>,
     /// Transmit queues.
     pub tx: Vec<QueueCounters>,
-    /// Notifications by the driver.
+    /// Notifications of the control queue, and of queues that do not run.
     pub notifications: u64,
     /// Commands in malformed chains.
     pub bad_commands: u64,
@@ -65,6 +67,7 @@ impl NetCounters {
                     ("filtered", q.filtered),
                     ("link_down", q.link_down),
                     ("unwanted_offload", q.unwanted_offload),
+                    ("notifications", q.notifications),
                     ("interrupts", q.interrupts),
                 ] {
                     all.push((format!("{side}{i}.{name}"), n));

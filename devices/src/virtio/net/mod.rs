@@ -328,10 +328,18 @@ impl VirtioDevice for Net {
         Some(active.queue.state())
     }
     fn kick(&mut self, index: u16) {
-        self.counters.notifications += 1;
         if let Some(Some(queue)) = self.queue_mut(index) {
             queue.kicked = true;
         }
+        let pair = match usize::from(index) == self.control_index() {
+            true => None,
+            false => self.pairs.get_mut(usize::from(index / 2)),
+        };
+        *match pair {
+            Some(pair) if index.is_multiple_of(2) => &mut pair.rx_counters.notifications,
+            Some(pair) => &mut pair.tx_counters.notifications,
+            None => &mut self.counters.notifications,
+        } += 1;
     }
     fn reset(&mut self) {
         for pair in &mut self.pairs {

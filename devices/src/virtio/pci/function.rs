@@ -266,7 +266,10 @@ impl PciFunction for VirtioPci {
         self.common.device.set_wake(wake);
     }
     fn counters(&self) -> Vec<(String, u64)> {
-        self.common.device.counters()
+        let mut all = self.common.device.counters();
+        let sent = self.common.interrupts.config_sent();
+        all.push(("config_interrupts".to_owned(), sent));
+        all
     }
     fn config_reading(&mut self, offset: usize, len: usize) {
         if self.touches_access_data(offset, len)

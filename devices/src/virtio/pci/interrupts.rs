@@ -3,7 +3,7 @@
 use crate::pci::{Intx, Msix};
 use bus::Interrupt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
 
 /// `VIRTIO_MSI_NO_VECTOR`.
 pub(super) const NO_VECTOR: u16 = 0xffff;
@@ -19,6 +19,7 @@ pub(super) struct Interrupts {
     isr: AtomicU8,
     config: AtomicU16,
     queues: Box<[AtomicU16]>,
+    config_sent: AtomicU64,
 }
 
 impl Interrupts {
@@ -29,6 +30,7 @@ impl Interrupts {
             isr: AtomicU8::new(0),
             config: AtomicU16::new(NO_VECTOR),
             queues: (0..queues).map(|_| AtomicU16::new(NO_VECTOR)).collect(),
+            config_sent: AtomicU64::new(0),
         }
     }
     /// The interrupt of queue `index`.
@@ -38,6 +40,7 @@ impl Interrupts {
     }
     /// A configuration change.
     pub fn config_changed(&self) {
+        self.config_sent.fetch_add(1, Ordering::Relaxed);
         self.raise(self.config.load(Ordering::Acquire), ISR_CONFIG);
     }
     fn raise(&self, vector: u16, bit: u8) {
@@ -47,6 +50,10 @@ impl Interrupts {
             self.isr.fetch_or(bit, Ordering::AcqRel);
             self.intx.set(true);
         }
+    }
+    /// Interrupts for configuration changes so far.
+    pub fn config_sent(&self) -> u64 {
+        self.config_sent.load(Ordering::Relaxed)
     }
     /// Reads and clears the ISR register.
     pub fn take_isr(&self) -> u8 {
