@@ -86,6 +86,7 @@ impl Isa for Aarch64 {
     type Trap = Trap;
     type Extra = Extra;
     const MAX_LEN: usize = 4;
+    const ALIGN_BITS: u32 = 2;
 
     #[inline(always)]
     fn pc(state: &Aarch64State) -> u64 {

@@ -20,6 +20,8 @@ const JUMP_BITS: u32 = 12;
 /// A link from the end of a block to the block that followed it last.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Link {
+    /// Where the block that followed was.
+    pub va: u64,
     pub to: u32,
     /// Valid while this equals the epoch that `kind` names.
     pub epoch: u32,
@@ -27,6 +29,7 @@ pub(super) struct Link {
 }
 
 const NO_LINK: Link = Link {
+    va: 0,
     to: 0,
     epoch: 0,
     kind: 0,
@@ -245,7 +248,7 @@ impl<I: Isa> BlockCache<I> {
     }
     #[inline(always)]
     fn jump_slot(va: u64) -> usize {
-        ((va >> 2) ^ (va >> 14)) as usize & ((1 << JUMP_BITS) - 1)
+        ((va >> I::ALIGN_BITS) ^ (va >> 14)) as usize & ((1 << JUMP_BITS) - 1)
     }
     #[inline(always)]
     fn jump_key(va: u64, mode: u8) -> u64 {
@@ -272,6 +275,7 @@ impl<I: Isa> BlockCache<I> {
             half(to_va)
         };
         Link {
+            va: to_va,
             to,
             epoch: self.epochs[kind as usize],
             kind,

@@ -58,6 +58,8 @@ pub trait Isa: Sized + 'static {
     type Extra: Send;
     /// Longest instruction in bytes.
     const MAX_LEN: usize;
+    /// Low bits of an instruction's address that are always zero.
+    const ALIGN_BITS: u32;
 
     /// The program counter.
     fn pc(state: &Self::State) -> u64;

@@ -3,7 +3,7 @@
 // Walks the ops of a block by raw pointer: a handler may need the whole CPU.
 #![allow(unsafe_code)]
 
-use super::block::{BlockBuilder, MAX_BLOCK_OPS};
+use super::block::{BlockBuilder, EPOCH_ALWAYS, MAX_BLOCK_OPS};
 use super::tlb::MMIO;
 use super::{Access, Block, Cpu, Decoded, Flow, Isa, Op, PAGE_MASK, PAGE_SIZE};
 use crate::{Signal, VmEntry, VmExit};
@@ -231,6 +231,7 @@ impl<I: Isa> Cpu<I> {
         // SAFETY: the block that ran just now; still in memory.
         let link = unsafe { (*from).links[which] };
         if link.epoch == self.blocks.epochs[link.kind as usize]
+            && (link.kind == EPOCH_ALWAYS || link.va == pc)
             && let Some(block) = self.blocks.get(link.to)
         {
             return block;

@@ -70,6 +70,7 @@ impl Isa for X86 {
     type Trap = X86Trap;
     type Extra = Extra;
     const MAX_LEN: usize = 15;
+    const ALIGN_BITS: u32 = 0;
 
     #[inline(always)]
     fn pc(state: &X86State) -> u64 {
