@@ -46,6 +46,12 @@ impl Signal {
     pub fn word(&self) -> u32 {
         self.word.load(Ordering::Relaxed) & !SLEEPY
     }
+    /// Address of the word, for compiled code that looks at it as
+    /// [`Signal::word`] does; no mask holds the bit that is not part of it.
+    #[cfg(feature = "jit")]
+    pub(crate) fn address(&self) -> *const u32 {
+        self.word.as_ptr()
+    }
     /// Takes those of `bits` that are set.
     pub fn take(&self, bits: u32) -> u32 {
         self.word.fetch_and(!(bits & !SLEEPY), Ordering::AcqRel) & bits

@@ -1,5 +1,8 @@
 //! Operation numbers of the integer and system instructions.
 
+// Numbers back to operations.
+#![cfg_attr(feature = "jit", allow(unsafe_code))]
+
 /// Operation numbers of scalar floating point start here.
 pub const FP_CODES: u16 = 0x400;
 /// Operation numbers of AdvSIMD and V-register loads and stores start here.
@@ -237,4 +240,13 @@ pub enum Code {
     At,
     /// TLB maintenance.
     Tlbi,
+}
+
+impl Code {
+    /// The operation of an op; `None` for floating point and AdvSIMD.
+    #[cfg(feature = "jit")]
+    pub(super) fn of(code: u16) -> Option<Self> {
+        // SAFETY: the numbers from the first to the last are all there.
+        (code <= Self::Tlbi as u16).then(|| unsafe { std::mem::transmute(code) })
+    }
 }

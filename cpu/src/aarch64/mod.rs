@@ -9,6 +9,7 @@
 //! | `branch`, `system`, `sysreg`, `maintain`, `idregs` | control and system |
 //! | `mmu`, `context` | translation, and what the soft TLB holds of it |
 //! | `exception`, `trap`, `step` | exceptions |
+//! | `jit` | ops to host code (feature `jit`) |
 //! | `timer` | generic timers |
 //! | `fp`, `simd` | floating point and AdvSIMD |
 
@@ -25,6 +26,8 @@ mod flags;
 mod fp;
 mod idregs;
 mod imm;
+#[cfg(feature = "jit")]
+mod jit;
 mod ldst;
 mod maintain;
 mod mmu;
@@ -87,6 +90,25 @@ impl Isa for Aarch64 {
     type Extra = Extra;
     const MAX_LEN: usize = 4;
     const ALIGN_BITS: u32 = 2;
+
+    #[cfg(feature = "jit")]
+    type Pending = jit::Pending;
+    #[cfg(feature = "jit")]
+    const PC_OFFSET: usize = std::mem::offset_of!(Aarch64State, pc);
+    #[cfg(feature = "jit")]
+    const GPR_OFFSET: usize = std::mem::offset_of!(Aarch64State, r);
+    #[cfg(feature = "jit")]
+    fn lower(to: &mut crate::engine::jit::Lower<'_, Self>, op: &crate::engine::Op<Self>) -> bool {
+        jit::lower(to, op)
+    }
+    #[cfg(feature = "jit")]
+    fn is_jump(op: &crate::engine::Op<Self>) -> bool {
+        jit::is_jump(op)
+    }
+    #[cfg(feature = "jit")]
+    fn store_flags(to: &mut crate::engine::jit::Lower<'_, Self>, pending: jit::Pending) {
+        pending.store(to);
+    }
 
     #[inline(always)]
     fn pc(state: &Aarch64State) -> u64 {

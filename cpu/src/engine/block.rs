@@ -16,12 +16,22 @@ const MAX_CACHED_OPS: usize = 640 * 1024;
 const MAX_DATA_STORES: u32 = 64;
 
 const JUMP_BITS: u32 = 12;
+/// Address bits from this one on are folded into the choice of an entry.
+pub(super) const JUMP_FOLD: u32 = 14;
+/// Bits that choose an entry of the jump cache.
+pub(super) const JUMP_MASK: usize = (1 << JUMP_BITS) - 1;
 
 /// A link from the end of a block to the block that followed it last.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Link {
     /// Where the block that followed was.
     pub va: u64,
+    /// Its compiled code, or 0.
+    #[cfg(feature = "jit")]
+    pub code: u64,
+    /// Its instructions.
+    #[cfg(feature = "jit")]
+    pub n: u32,
     pub to: u32,
     /// Valid while this equals the epoch that `kind` names.
     pub epoch: u32,
@@ -30,6 +40,10 @@ pub(super) struct Link {
 
 const NO_LINK: Link = Link {
     va: 0,
+    #[cfg(feature = "jit")]
+    code: 0,
+    #[cfg(feature = "jit")]
+    n: 0,
     to: 0,
     epoch: 0,
     kind: 0,
@@ -47,7 +61,16 @@ pub struct Block<I: Isa> {
     pub n: u16,
     /// Mode it was decoded in.
     pub mode: u8,
-    dead: bool,
+    pub(super) dead: bool,
+    /// Compiled code, or 0.
+    #[cfg(feature = "jit")]
+    pub(super) code: u64,
+    /// Entries since it was decoded.
+    #[cfg(feature = "jit")]
+    pub(super) heat: u32,
+    /// In the cache, and so in memory as long as anything leads to it.
+    #[cfg(feature = "jit")]
+    pub(super) cached: bool,
 }
 
 impl<I: Isa> fmt::Debug for Block<I> {
@@ -126,6 +149,12 @@ impl<I: Isa> BlockBuilder<I> {
             n,
             mode: self.mode,
             dead: false,
+            #[cfg(feature = "jit")]
+            code: 0,
+            #[cfg(feature = "jit")]
+            heat: 0,
+            #[cfg(feature = "jit")]
+            cached: false,
         }
     }
     pub(super) fn into_block(self, pa: u64) -> Box<Block<I>> {
@@ -172,12 +201,29 @@ impl Hasher for AddressHasher {
 
 type AddressMap<V> = HashMap<u64, V, BuildHasherDefault<AddressHasher>>;
 
+/// An entry of the jump cache.
 #[derive(Clone, Copy, Debug)]
-struct Jump {
-    key: u64,
-    epoch: u32,
+pub(super) struct Jump {
+    pub key: u64,
+    /// The block's compiled code, or 0.
+    #[cfg(feature = "jit")]
+    pub code: u64,
+    /// Its instructions.
+    #[cfg(feature = "jit")]
+    pub n: u32,
+    pub epoch: u32,
     to: u32,
 }
+
+const NO_JUMP: Jump = Jump {
+    key: 0,
+    #[cfg(feature = "jit")]
+    code: 0,
+    #[cfg(feature = "jit")]
+    n: 0,
+    epoch: 0,
+    to: 0,
+};
 
 #[derive(Debug, Default)]
 struct CodePage {
@@ -207,7 +253,7 @@ pub(super) struct BlockCache<I: Isa> {
     free: Vec<u32>,
     by_pa: AddressMap<u32>,
     pages: AddressMap<CodePage>,
-    jumps: Box<[Jump]>,
+    pub jumps: Box<[Jump; JUMP_MASK + 1]>,
     // Boxed: a running block must not move.
     #[allow(clippy::vec_box)]
     graveyard: Vec<Box<Block<I>>>,
@@ -226,15 +272,7 @@ impl<I: Isa> BlockCache<I> {
             free: Vec::new(),
             by_pa: AddressMap::default(),
             pages: AddressMap::default(),
-            jumps: vec![
-                Jump {
-                    key: 0,
-                    epoch: 0,
-                    to: 0
-                };
-                1 << JUMP_BITS
-            ]
-            .into(),
+            jumps: Box::new([NO_JUMP; JUMP_MASK + 1]),
             graveyard: Vec::new(),
             cached_ops: 0,
             epochs: [1; 3],
@@ -248,7 +286,7 @@ impl<I: Isa> BlockCache<I> {
     }
     #[inline(always)]
     fn jump_slot(va: u64) -> usize {
-        ((va >> I::ALIGN_BITS) ^ (va >> 14)) as usize & ((1 << JUMP_BITS) - 1)
+        ((va >> I::ALIGN_BITS) ^ (va >> JUMP_FOLD)) as usize & JUMP_MASK
     }
     #[inline(always)]
     fn jump_key(va: u64, mode: u8) -> u64 {
@@ -264,9 +302,29 @@ impl<I: Isa> BlockCache<I> {
         self.note_fetch(va);
         self.jumps[Self::jump_slot(va)] = Jump {
             key: Self::jump_key(va, mode),
+            #[cfg(feature = "jit")]
+            code: 0,
+            #[cfg(feature = "jit")]
+            n: 0,
             epoch: self.epochs[half(va) as usize],
             to,
         };
+    }
+    /// Lets compiled code go straight to the block at `va`, which is in the
+    /// jump cache.
+    #[cfg(feature = "jit")]
+    pub fn remember_code(&mut self, va: u64, code: u64, n: u16) {
+        let jump = &mut self.jumps[Self::jump_slot(va)];
+        (jump.code, jump.n) = (code, n.into());
+    }
+    /// Forgets all compiled code.
+    #[cfg(feature = "jit")]
+    pub fn forget_code(&mut self) {
+        for block in self.slots.iter_mut().flatten() {
+            (block.code, block.heat) = (0, 0);
+            block.links.iter_mut().for_each(|link| link.code = 0);
+        }
+        self.jumps.iter_mut().for_each(|jump| jump.code = 0);
     }
     pub fn link(&self, from_va: u64, to_va: u64, to: u32) -> Link {
         let kind = if (from_va ^ to_va) & PAGE_MASK == 0 {
@@ -276,6 +334,10 @@ impl<I: Isa> BlockCache<I> {
         };
         Link {
             va: to_va,
+            #[cfg(feature = "jit")]
+            code: 0,
+            #[cfg(feature = "jit")]
+            n: 0,
             to,
             epoch: self.epochs[kind as usize],
             kind,
@@ -321,7 +383,11 @@ impl<I: Isa> BlockCache<I> {
         self.by_pa.get(&Self::key(pa, mode)).copied()
     }
     /// Adds a block that lies in one page. Says whether it is the first there.
-    pub fn insert(&mut self, block: Box<Block<I>>) -> (u32, bool) {
+    pub fn insert(&mut self, #[allow(unused_mut)] mut block: Box<Block<I>>) -> (u32, bool) {
+        #[cfg(feature = "jit")]
+        {
+            block.cached = true;
+        }
         self.graveyard.clear();
         if self.cached_ops > MAX_CACHED_OPS {
             self.drop_all();
@@ -369,11 +435,7 @@ impl<I: Isa> BlockCache<I> {
         self.free.clear();
         self.pages.clear();
         self.epochs = self.epochs.map(|epoch| epoch.wrapping_add(1).max(1));
-        self.jumps.fill(Jump {
-            key: 0,
-            epoch: 0,
-            to: 0,
-        });
+        self.jumps.fill(NO_JUMP);
     }
     /// Guest code at `pa` was overwritten. Says whether the page holds no more
     /// blocks. `len` is within the page.

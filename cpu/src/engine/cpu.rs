@@ -42,6 +42,12 @@ pub struct Cpu<I: Isa> {
     pub(super) icount: u64,
     pub(super) clock: Clock,
     pub(super) crossing: Vec<Option<Crossing<I>>>,
+    #[cfg(feature = "jit")]
+    pub(super) shared: super::jit::Shared,
+    #[cfg(feature = "jit")]
+    pub(super) jit: Option<Box<super::jit::Jit>>,
+    #[cfg(feature = "jit")]
+    pub(super) threshold: u32,
     /// Instructions that an instruction-count timer slice may run in `free`
     /// mode before time is looked at again.
     pub slice: u64,
@@ -56,7 +62,8 @@ impl<I: Isa> Cpu<I> {
         signal: Arc<Signal>,
         clock: Clock,
     ) -> Self {
-        Self {
+        #[allow(unused_mut)]
+        let mut cpu = Self {
             s: state,
             trap: I::Trap::default(),
             exit: None,
@@ -75,7 +82,16 @@ impl<I: Isa> Cpu<I> {
             clock,
             crossing: (0..CROSSING_SLOTS).map(|_| None).collect(),
             slice: 20_000,
-        }
+            #[cfg(feature = "jit")]
+            shared: super::jit::Shared::default(),
+            #[cfg(feature = "jit")]
+            jit: None,
+            #[cfg(feature = "jit")]
+            threshold: 0,
+        };
+        #[cfg(feature = "jit")]
+        cpu.set_jit(super::jit::JitConfig::from_env());
+        cpu
     }
     /// The program counter. Inside a handler it is stale: use
     /// [`Cpu::pc_of`].

@@ -61,6 +61,28 @@ pub trait Isa: Sized + 'static {
     /// Low bits of an instruction's address that are always zero.
     const ALIGN_BITS: u32;
 
+    /// What compiled code keeps of the flags in force, instead of the words of
+    /// the state; the default says that these are up to date.
+    #[cfg(feature = "jit")]
+    type Pending: Copy + Debug + Default;
+    /// Byte offset of the program counter in the state.
+    #[cfg(feature = "jit")]
+    const PC_OFFSET: usize;
+    /// Byte offset of the general registers in the state, eight bytes each.
+    #[cfg(feature = "jit")]
+    const GPR_OFFSET: usize;
+    /// Appends code that does what the handler of `op` does. Says `false`,
+    /// having appended nothing, for an op that is to be left to its handler. The
+    /// last op of a block settles and leaves it.
+    #[cfg(feature = "jit")]
+    fn lower(to: &mut super::jit::Lower<'_, Self>, op: &super::Op<Self>) -> bool;
+    /// Whether an op is a jump to a place that its immediate gives.
+    #[cfg(feature = "jit")]
+    fn is_jump(op: &super::Op<Self>) -> bool;
+    /// Writes pending flags to the state. Uses the values in `pending` alone.
+    #[cfg(feature = "jit")]
+    fn store_flags(to: &mut super::jit::Lower<'_, Self>, pending: Self::Pending);
+
     /// The program counter.
     fn pc(state: &Self::State) -> u64;
     /// Sets the program counter.

@@ -11,12 +11,15 @@
 //! | `atomic` | read-modify-write accesses |
 //! | `io` | device accesses that leave the CPU and are replayed |
 //! | `run` | the run loop: exact budgets, interrupts at block heads |
+//! | `jit` | hot blocks compiled (feature `jit`) |
 
 mod atomic;
 mod block;
 mod cpu;
 mod io;
 mod isa;
+#[cfg(feature = "jit")]
+pub mod jit;
 mod mem;
 mod op;
 mod phys;

@@ -3,7 +3,7 @@
 // Walks the ops of a block by raw pointer: a handler may need the whole CPU.
 #![allow(unsafe_code)]
 
-use super::block::{BlockBuilder, EPOCH_ALWAYS, MAX_BLOCK_OPS};
+use super::block::{BlockBuilder, EPOCH_ALWAYS, Link, MAX_BLOCK_OPS};
 use super::tlb::MMIO;
 use super::{Access, Block, Cpu, Decoded, Flow, Isa, Op, PAGE_MASK, PAGE_SIZE};
 use crate::{Signal, VmEntry, VmExit};
@@ -35,7 +35,16 @@ impl<I: Isa> Crossing<I> {
 }
 
 /// The block to run next: in the cache, or one that crosses a page.
-type BlockPtr<I> = *mut Block<I>;
+pub(super) type BlockPtr<I> = *mut Block<I>;
+
+/// Where compiled code came back.
+#[allow(dead_code)]
+pub(super) enum Compiled<I: Isa> {
+    /// In front of a block, which may be unknown.
+    Head(BlockPtr<I>),
+    /// At an op of a block, with its flow.
+    At(*const Op<I>, BlockPtr<I>, Flow),
+}
 
 impl<I: Isa> Cpu<I> {
     /// Runs until an exit, at most `budget` instructions more. `entry` answers
@@ -110,7 +119,22 @@ impl<I: Isa> Cpu<I> {
             let (first, n) = unsafe { ((*block).ops.as_ptr(), u64::from((*block).n)) };
             let mut op = first;
             let flow;
-            if self.icount + n <= limit {
+            #[cfg(feature = "jit")]
+            let code = self.code_of(block);
+            #[cfg(not(feature = "jit"))]
+            let code = 0;
+            if code != 0 && self.icount + n <= limit {
+                match self.run_compiled(code, limit) {
+                    Compiled::At(at, left, how) => (op, block, flow) = (at, left, how),
+                    Compiled::Head(next) => {
+                        block = next;
+                        if self.icount >= limit {
+                            return Stop::Limit;
+                        }
+                        continue;
+                    }
+                }
+            } else if self.icount + n <= limit {
                 loop {
                     // SAFETY: the last op of a block never returns `Next`.
                     let this = unsafe { &*op };
@@ -151,11 +175,13 @@ impl<I: Isa> Cpu<I> {
             match flow {
                 Flow::Jump => {
                     self.icount += u64::from(op.n);
-                    block = self.follow(block, 0);
+                    // SAFETY: the block that ran just now; still in memory.
+                    block = self.follow(unsafe { &raw mut (*block).links[0] });
                 }
                 Flow::Fall => {
                     self.icount += u64::from(op.n);
-                    block = self.follow(block, 1);
+                    // SAFETY: as above.
+                    block = self.follow(unsafe { &raw mut (*block).links[1] });
                 }
                 Flow::Indirect => {
                     self.icount += u64::from(op.n);
@@ -225,31 +251,40 @@ impl<I: Isa> Cpu<I> {
         }
     }
 
+    #[cfg(not(feature = "jit"))]
+    fn run_compiled(&mut self, _code: u64, _limit: u64) -> Compiled<I> {
+        Compiled::Head(std::ptr::null_mut())
+    }
+
     #[inline(always)]
-    fn follow(&mut self, from: BlockPtr<I>, which: usize) -> BlockPtr<I> {
+    pub(super) fn follow(&mut self, from: *mut Link) -> BlockPtr<I> {
         let pc = self.pc();
-        // SAFETY: the block that ran just now; still in memory.
-        let link = unsafe { (*from).links[which] };
+        // SAFETY: a link of the block that ran just now; still in memory.
+        let link = unsafe { *from };
         if link.epoch == self.blocks.epochs[link.kind as usize]
             && (link.kind == EPOCH_ALWAYS || link.va == pc)
             && let Some(block) = self.blocks.get(link.to)
         {
+            #[cfg(feature = "jit")]
+            if link.code != block.code {
+                // SAFETY: as above.
+                unsafe { ((*from).code, (*from).n) = (block.code, block.n.into()) };
+            }
             return block;
         }
-        self.find_link(from, which, pc)
+        self.find_link(from, pc)
     }
 
     #[inline(never)]
-    fn find_link(&mut self, from: BlockPtr<I>, which: usize, pc: u64) -> BlockPtr<I> {
+    fn find_link(&mut self, from: *mut Link, pc: u64) -> BlockPtr<I> {
         let Some(to) = self.blocks.jump(pc, self.mode) else {
             // Found or decoded at the head of the loop, and linked next time.
             return std::ptr::null_mut();
         };
-        // SAFETY: as in `follow`.
-        let from = unsafe { &mut *from };
         // A crossing block is not in the cache; its links are never followed
         // twice. A dead one is never entered again.
-        from.links[which] = self.blocks.link(self.block_va, pc, to);
+        // SAFETY: as in `follow`.
+        unsafe { *from = self.blocks.link(self.block_va, pc, to) };
         self.blocks
             .get(to)
             .map_or(std::ptr::null_mut(), |block| block)
@@ -259,6 +294,13 @@ impl<I: Isa> Cpu<I> {
         if let Some(index) = self.blocks.jump(pc, self.mode)
             && let Some(block) = self.blocks.get(index)
         {
+            #[cfg(feature = "jit")]
+            if block.code != 0 {
+                let (code, n) = (block.code, block.n);
+                let block: BlockPtr<I> = block;
+                self.blocks.remember_code(pc, code, n);
+                return Ok(block);
+            }
             return Ok(block);
         }
         self.fetch_block(pc)

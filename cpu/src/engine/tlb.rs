@@ -31,6 +31,16 @@ pub(super) struct Entry {
     pub addend: u64,
 }
 
+/// Bits that choose an entry within a mode.
+#[cfg(feature = "jit")]
+pub(super) const SLOT_MASK: usize = ENTRIES - 1;
+/// Bytes from the entries of one mode to those of the next.
+#[cfg(feature = "jit")]
+pub(super) const MODE_BYTES: usize = ENTRIES * size_of::<Entry>();
+/// Bytes from the read tag of an entry to its write tag.
+#[cfg(feature = "jit")]
+pub(super) const READ_TO_WRITE: i32 = std::mem::offset_of!(Entry, write) as i32;
+
 const EMPTY: Entry = Entry {
     read: INVALID,
     write: INVALID,
@@ -41,7 +51,7 @@ const EMPTY: Entry = Entry {
 /// Soft TLB of one vCPU.
 #[derive(Debug)]
 pub struct Tlb {
-    entries: Box<[Entry; ENTRIES * MODES]>,
+    pub(super) entries: Box<[Entry; ENTRIES * MODES]>,
     // Slots of each mode filled with non-global translations since the last
     // non-global flush, each listed once: a context switch clears only these.
     nonglobal: [Vec<u16>; MODES],

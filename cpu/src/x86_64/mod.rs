@@ -13,6 +13,7 @@
 //! | `paging` | page tables |
 //! | `interrupt` | delivery through the IDT, block heads |
 //! | `lapic` | the local APIC |
+//! | `jit` | ops to host code (feature `jit`) |
 //! | `boot` | the state at kernel entry |
 
 mod boot;
@@ -21,6 +22,8 @@ mod dump;
 pub mod flags;
 mod int;
 mod interrupt;
+#[cfg(feature = "jit")]
+mod jit;
 mod lapic;
 pub mod operand;
 mod paging;
@@ -71,6 +74,25 @@ impl Isa for X86 {
     type Extra = Extra;
     const MAX_LEN: usize = 15;
     const ALIGN_BITS: u32 = 0;
+
+    #[cfg(feature = "jit")]
+    type Pending = jit::Pending;
+    #[cfg(feature = "jit")]
+    const PC_OFFSET: usize = std::mem::offset_of!(X86State, rip);
+    #[cfg(feature = "jit")]
+    const GPR_OFFSET: usize = std::mem::offset_of!(X86State, gpr);
+    #[cfg(feature = "jit")]
+    fn lower(to: &mut crate::engine::jit::Lower<'_, X86>, op: &crate::engine::Op<X86>) -> bool {
+        jit::lower(to, op)
+    }
+    #[cfg(feature = "jit")]
+    fn is_jump(op: &crate::engine::Op<X86>) -> bool {
+        jit::is_jump(op)
+    }
+    #[cfg(feature = "jit")]
+    fn store_flags(to: &mut crate::engine::jit::Lower<'_, X86>, pending: jit::Pending) {
+        pending.store(to);
+    }
 
     #[inline(always)]
     fn pc(state: &X86State) -> u64 {

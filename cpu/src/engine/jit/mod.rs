@@ -1,0 +1,282 @@
+//! Tier 2: hot blocks compiled to host code by Cranelift.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `lower` | what the instruction sets build code with |
+//! | `dispatch` | from block to block |
+//! | `helpers` | what compiled code calls in the engine |
+//! | `stubs` | how it calls them |
+//! | `memory` | where it lies |
+//! | `run` | when blocks are compiled, and how code is entered and left |
+//!
+//! Compiled code does what the run loop does with the same ops, link by link and
+//! head by head, and comes back where it cannot: so everything that can be
+//! seen, the instruction count first, is the same with and without it.
+
+// Calls compiled code.
+#![allow(unsafe_code)]
+
+mod dispatch;
+mod helpers;
+mod lower;
+mod memory;
+mod run;
+mod stubs;
+
+pub use lower::Lower;
+use lower::flow_of;
+
+use super::block::{Jump, Link};
+use super::tlb::{Entry, MODE_BYTES, SLOT_MASK};
+use super::{Block, Cpu, Isa};
+use cranelift_codegen::Context;
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{AbiParam, Function, Signature, UserFuncName, types};
+use cranelift_codegen::isa::{CallConv, OwnedTargetIsa};
+use cranelift_codegen::settings::{self, Configurable};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use memory::CodeMemory;
+use std::mem::offset_of;
+
+/// Entries of a block before it is compiled.
+const THRESHOLD: u32 = 1000;
+/// Bytes of compiled code before all of it is dropped.
+const CODE_BYTES: usize = 64 << 20;
+
+// What compiled code comes back with, apart from flows.
+
+/// The block in `shared.block` has not begun: look at budget and signals.
+pub(super) const HEAD: u32 = 0x80;
+/// A block is done and was left by the link at `shared.link`.
+pub(super) const LINK: u32 = 0x81;
+/// A block is done, and where it jumped to is not known.
+pub(super) const DISPATCH: u32 = 0x82;
+
+/// What compiled code and the engine tell each other.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// Instruction count at which to stop.
+    pub limit: u64,
+    /// Address of the pending word.
+    pub signal: u64,
+    /// Address of the op that was left at.
+    pub op: u64,
+    /// Address of the block that was left.
+    pub block: u64,
+    /// Bytes of an access that the engine made.
+    pub buffer: u128,
+    /// Address of the link that was left by.
+    pub link: u64,
+    /// The flow of that op.
+    pub flow: u32,
+}
+
+/// Offsets and addresses that code is built with.
+#[derive(Debug)]
+pub struct Layout {
+    op: u64,
+    load: u64,
+    update: u64,
+    dispatch: u64,
+    chain: u64,
+    tlb: i32,
+    tlb_mode: i32,
+    tlb_mask: i64,
+    epochs: i32,
+    link: LinkLayout,
+    jump: JumpLayout,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct LinkLayout {
+    epoch: i32,
+    kind: i32,
+    va: i32,
+    code: i32,
+    n: i32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct JumpLayout {
+    table: i32,
+    mask: i64,
+    size: i64,
+    key: i32,
+    epoch: i32,
+    code: i32,
+    n: i32,
+}
+
+/// When blocks are compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JitConfig {
+    /// Entries of a block before it is compiled; `None` for never.
+    pub threshold: Option<u32>,
+    /// Bytes of compiled code before all of it is dropped.
+    pub code_bytes: usize,
+}
+
+impl JitConfig {
+    /// The default, or what the environment variable `VMM_JIT` says: `off`, or
+    /// the threshold.
+    pub fn from_env() -> Self {
+        let threshold = match std::env::var("VMM_JIT").as_deref() {
+            Ok("off") => None,
+            Ok(text) => Some(text.parse().unwrap_or(THRESHOLD).max(1)),
+            Err(_) => Some(THRESHOLD),
+        };
+        Self {
+            threshold,
+            code_bytes: CODE_BYTES,
+        }
+    }
+}
+
+/// The compiler of one vCPU.
+pub(super) struct Jit {
+    isa: OwnedTargetIsa,
+    context: Context,
+    builder: FunctionBuilderContext,
+    memory: CodeMemory,
+    layout: Layout,
+    enter: u64,
+    /// Blocks compiled.
+    pub compiled: u64,
+    /// Times that all code was dropped.
+    pub dropped: u64,
+}
+
+impl Jit {
+    /// A compiler for a CPU; `None` where the host has none.
+    pub fn new<I: Isa>(size: usize) -> Option<Box<Self>> {
+        let mut flags = settings::builder();
+        for (name, value) in [
+            ("opt_level", "none"),
+            ("regalloc_algorithm", "backtracking"),
+            ("preserve_frame_pointers", "true"),
+            (
+                "enable_verifier",
+                if cfg!(debug_assertions) {
+                    "true"
+                } else {
+                    "false"
+                },
+            ),
+            ("enable_probestack", "false"),
+            ("unwind_info", "false"),
+            ("is_pic", "false"),
+        ] {
+            flags.set(name, value).ok()?;
+        }
+        let isa = cranelift_native::builder()
+            .ok()?
+            .finish(settings::Flags::new(flags))
+            .ok()?;
+        let mut memory = CodeMemory::new(size).ok()?;
+        let stub = |memory: &mut CodeMemory, helper| stubs::call_stub(memory, helper);
+        let layout = Layout {
+            op: stub(&mut memory, helpers::op::<I> as *const () as u64)?,
+            load: stub(&mut memory, helpers::load::<I> as *const () as u64)?,
+            update: stub(&mut memory, helpers::update::<I> as *const () as u64)?,
+            dispatch: 0,
+            chain: 0,
+            tlb: Cpu::<I>::tlb_offset(),
+            tlb_mode: MODE_BYTES as i32,
+            tlb_mask: (SLOT_MASK * size_of::<Entry>()) as i64,
+            epochs: Cpu::<I>::epochs_offset(),
+            link: LinkLayout {
+                epoch: offset_of!(Link, epoch) as i32,
+                kind: offset_of!(Link, kind) as i32,
+                va: offset_of!(Link, va) as i32,
+                code: offset_of!(Link, code) as i32,
+                n: offset_of!(Link, n) as i32,
+            },
+            jump: JumpLayout {
+                table: Cpu::<I>::jumps_offset(),
+                mask: super::block::JUMP_MASK as i64,
+                size: size_of::<Jump>() as i64,
+                key: offset_of!(Jump, key) as i32,
+                epoch: offset_of!(Jump, epoch) as i32,
+                code: offset_of!(Jump, code) as i32,
+                n: offset_of!(Jump, n) as i32,
+            },
+        };
+        let mut jit = Box::new(Self {
+            isa,
+            context: Context::new(),
+            builder: FunctionBuilderContext::new(),
+            memory,
+            layout,
+            enter: 0,
+            compiled: 0,
+            dropped: 0,
+        });
+        jit.layout.dispatch = jit.build(lower::block_signature(), |b, layout| {
+            dispatch::jump::<I>(b, layout)
+        })?;
+        jit.layout.chain = jit.build(dispatch::link_signature(), |b, layout| {
+            dispatch::link::<I>(b, layout)
+        })?;
+        let mut sig = Signature::new(CallConv::triple_default(jit.isa.triple()));
+        sig.params.extend([AbiParam::new(types::I64); 4]);
+        sig.returns.push(AbiParam::new(types::I32));
+        jit.enter = jit.build(sig, |b, _| dispatch::enter(b))?;
+        jit.memory.keep();
+        Some(jit)
+    }
+
+    fn build(
+        &mut self,
+        sig: Signature,
+        body: impl FnOnce(FunctionBuilder<'_>, &Layout),
+    ) -> Option<u64> {
+        self.context.clear();
+        self.context.func = Function::with_name_signature(UserFuncName::default(), sig);
+        body(
+            FunctionBuilder::new(&mut self.context.func, &mut self.builder),
+            &self.layout,
+        );
+        let code = match self
+            .context
+            .compile(&*self.isa, &mut ControlPlane::default())
+        {
+            Ok(code) => code,
+            Err(error) => {
+                tracing::warn!("a block was not compiled: {:?}", error.inner);
+                return None;
+            }
+        };
+        if !code.buffer.relocs().is_empty() {
+            tracing::warn!("a block was not compiled: it refers to a symbol");
+            return None;
+        }
+        self.memory.add(code.code_buffer())
+    }
+
+    /// Compiles a block; the address to enter it at. `None` where the memory is
+    /// full.
+    pub fn compile<I: Isa>(&mut self, block: &Block<I>) -> Option<u64> {
+        let at = self.build(lower::block_signature(), |b, layout| {
+            Lower::new(b, block, layout).run();
+        })?;
+        self.compiled += 1;
+        Some(at)
+    }
+
+    /// Drops all code. Nobody may hold an address of it.
+    pub fn clear(&mut self) {
+        self.dropped += 1;
+        self.memory.clear();
+    }
+
+    /// Bytes of code.
+    pub fn used(&self) -> usize {
+        self.memory.used()
+    }
+
+    /// How to enter code.
+    pub fn enter<I: Isa>(&self) -> extern "C" fn(*mut Cpu<I>, u64, u64, u64) -> u32 {
+        // SAFETY: the function that `dispatch::enter` built, with this signature.
+        unsafe { std::mem::transmute(self.enter as *const ()) }
+    }
+}

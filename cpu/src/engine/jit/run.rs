@@ -1,0 +1,115 @@
+//! The engine's side of compiled code: when to compile, enter, come back.
+
+// Follows pointers to blocks and ops that compiled code names.
+#![allow(unsafe_code)]
+
+use super::{DISPATCH, HEAD, Jit, JitConfig, LINK, flow_of};
+use crate::engine::block::{BlockCache, Link};
+use crate::engine::run::{BlockPtr, Compiled};
+use crate::engine::{Cpu, Flow, Isa, Op, Tlb};
+use std::mem::offset_of;
+
+impl<I: Isa> Cpu<I> {
+    pub(super) fn tlb_offset() -> i32 {
+        (offset_of!(Self, tlb) + offset_of!(Tlb, entries)) as i32
+    }
+    pub(super) fn epochs_offset() -> i32 {
+        (offset_of!(Self, blocks) + offset_of!(BlockCache<I>, epochs)) as i32
+    }
+    pub(super) fn jumps_offset() -> i32 {
+        (offset_of!(Self, blocks) + offset_of!(BlockCache<I>, jumps)) as i32
+    }
+
+    /// Sets when blocks are compiled. What is compiled already is dropped.
+    pub fn set_jit(&mut self, config: JitConfig) {
+        self.blocks.forget_code();
+        self.jit = config
+            .threshold
+            .and_then(|_| Jit::new::<I>(config.code_bytes));
+        self.threshold = match (&self.jit, config.threshold) {
+            (Some(_), Some(threshold)) => threshold,
+            // Never reached: the count stops before.
+            _ => u32::MAX,
+        };
+    }
+
+    /// The compiled code of a block, compiled now if it is time.
+    #[inline(always)]
+    pub(in crate::engine) fn code_of(&mut self, block: BlockPtr<I>) -> u64 {
+        // An instruction that waits for a device runs again, alone.
+        if self.io.is_waiting() {
+            return 0;
+        }
+        // SAFETY: the block to run now; in memory.
+        let block = unsafe { &mut *block };
+        if block.code != 0 {
+            return block.code;
+        }
+        block.heat = block.heat.saturating_add(1).min(u32::MAX - 1);
+        if block.heat == self.threshold && block.cached {
+            return self.compile(block);
+        }
+        0
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn compile(&mut self, block: BlockPtr<I>) -> u64 {
+        let Some(jit) = self.jit.as_mut() else {
+            return 0;
+        };
+        // SAFETY: as in `code_of`.
+        let block = unsafe { &mut *block };
+        if let Some(code) = jit.compile(block) {
+            block.code = code;
+            return code;
+        }
+        jit.clear();
+        self.blocks.forget_code();
+        if let Some(code) = jit.compile(block) {
+            block.code = code;
+        }
+        block.code
+    }
+
+    /// Runs compiled code until it comes back.
+    pub(in crate::engine) fn run_compiled(&mut self, code: u64, limit: u64) -> Compiled<I> {
+        let Some(jit) = self.jit.as_ref() else {
+            return Compiled::Head(std::ptr::null_mut());
+        };
+        let enter = jit.enter::<I>();
+        self.shared.limit = limit;
+        self.shared.signal = self.signal.address() as u64;
+        let (va, count) = (self.pc(), self.icount);
+        let how = enter(self, va, count, code);
+        let block = self.shared.block as BlockPtr<I>;
+        match how {
+            HEAD => Compiled::Head(block),
+            LINK => Compiled::Head(self.follow(self.shared.link as *mut Link)),
+            DISPATCH => Compiled::Head(std::ptr::null_mut()),
+            flow => {
+                let mut op = self.shared.op as *const Op<I>;
+                let mut flow = flow_of(flow).unwrap_or(Flow::Stale);
+                // The rest of a dead block is marked, and ends at the mark.
+                while matches!(flow, Flow::Next | Flow::Stale) {
+                    // SAFETY: an op with one of these flows is not the last.
+                    op = unsafe { op.add(1) };
+                    // SAFETY: as above.
+                    let next = unsafe { &*op };
+                    flow = (next.run.get())(self, next);
+                    if flow == Flow::Stale {
+                        break;
+                    }
+                }
+                Compiled::At(op, block, flow)
+            }
+        }
+    }
+
+    /// Blocks compiled, times that all code was dropped, bytes of code.
+    pub fn jit_stats(&self) -> (u64, u64, usize) {
+        self.jit
+            .as_ref()
+            .map_or((0, 0, 0), |jit| (jit.compiled, jit.dropped, jit.used()))
+    }
+}
