@@ -45,21 +45,39 @@ pub fn run(topology: &TopologySpec, options: &RunOptions) -> u8 {
         .out
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs").join(&id));
-    let ran = match execute(topology, options, &out, id) {
-        Ok(ran) => ran,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            return exit::INFRASTRUCTURE;
-        }
-    };
+    interrupt::install();
+    if let Err(error) = make_results(topology, &out) {
+        eprintln!("error: {error:#}");
+        return exit::INFRASTRUCTURE;
+    }
+    let ran = execute(topology, options, &out, id.clone());
+    let ran = ran.unwrap_or_else(|error| not_started(topology, id, &error));
     super::report::report(topology, &ran, &out)
 }
 
-fn execute(topology: &TopologySpec, options: &RunOptions, out: &Path, id: String) -> Result<Ran> {
+fn make_results(topology: &TopologySpec, out: &Path) -> Result<()> {
     std::fs::create_dir_all(out)
         .with_context(|| format!("cannot make the results directory {}", out.display()))?;
     std::fs::write(out.join("topology.yaml"), topology.to_yaml())
-        .with_context(|| format!("cannot write to {}", out.display()))?;
+        .with_context(|| format!("cannot write to {}", out.display()))
+}
+
+/// What a run leaves whose guests could not be started.
+fn not_started(topology: &TopologySpec, id: String, error: &anyhow::Error) -> Ran {
+    let (jobs, rows) = jobs::jobs(topology);
+    Ran {
+        controller: Controller::not_started(jobs, format!("{error:#}")),
+        rows,
+        finished: Vec::new(),
+        resident_kib: Vec::new(),
+        cards: Vec::new(),
+        nics: Vec::new(),
+        id,
+        unwritten: None,
+    }
+}
+
+fn execute(topology: &TopologySpec, options: &RunOptions, out: &Path, id: String) -> Result<Ran> {
     let (jobs, rows) = jobs::jobs(topology);
     // With nothing to check the guests stay up, and somebody should see one.
     let stay = jobs.is_empty();
@@ -85,7 +103,7 @@ fn execute(topology: &TopologySpec, options: &RunOptions, out: &Path, id: String
         &taps,
         options.insist_kvm,
     )?;
-    interrupt::install();
+    interrupt::check()?;
     let position = show
         .as_ref()
         .and_then(|name| topology.guests.keys().position(|key| key == name));

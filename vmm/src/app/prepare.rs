@@ -1,6 +1,6 @@
 //! From a topology to machines.
 
-use super::{console, images};
+use super::{console, images, interrupt};
 use crate::accel::{Choice, Wish, choose, probe};
 use crate::clock;
 use crate::machine::build::{Nic, Platform, StartConfig, Wire, sim_card, switch};
@@ -58,6 +58,7 @@ pub(super) fn prepare(
     let mut boots = Vec::new();
     for (name, guest) in &topology.guests {
         boots.push(images::boot(name, guest)?);
+        interrupt::check()?;
     }
     let mut platforms = BTreeMap::new();
     for ((name, guest), choice) in topology.guests.iter().zip(choices) {

@@ -11,7 +11,7 @@ use crate::results::{
     CheckResult, FifoLine, GuestResult, Report, RowDetails, RunResult, TableStyle, UsedAccel,
     dropped, junit_xml, report_html, table,
 };
-use crate::run::JobResult;
+use crate::run::{Failure, JobResult};
 use crate::topology::{CheckSpec, TimeMode, TopologySpec};
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -36,9 +36,12 @@ pub(super) fn report(topology: &TopologySpec, ran: &Ran, out: &Path) -> u8 {
         unicode: false,
         color: io::stdout().is_terminal(),
     };
-    say(&table(&result, &dropped(&result, &result.nics), style));
-    super::crash::show(&ran.finished, out);
     let failure = ran.controller.failure();
+    // Rows that say no more than that they did not run would hide the reason.
+    if !matches!(failure, Some(Failure::Start { .. })) {
+        say(&table(&result, &dropped(&result, &result.nics), style));
+    }
+    super::crash::show(&ran.finished, out);
     if let Some(failure) = failure {
         eprintln!("error: {failure}");
         if let Some(name) = failure.guest() {

@@ -12,6 +12,8 @@ pub struct PingReport {
     pub sent: u64,
     /// Requests that were answered at least once.
     pub received: u64,
+    /// Answers that the guest got and ping did not see.
+    pub late: u64,
     /// Further answers to requests that were answered already.
     pub duplicates: u64,
     /// ICMP errors that came back.
@@ -31,8 +33,17 @@ pub struct PingError {
     pub last: String,
 }
 
+/// What the command prints behind ping's own output: echo replies that the
+/// guest's kernel had counted before and after it.
+const REPLIES: &str = "vmm: echo replies";
+
 /// The command that sends `spec`'s requests of `size` bytes to `to`. `wait` is
-/// how many seconds it waits for late answers.
+/// how many seconds ping waits when it got no answer at all.
+///
+/// After its last request ping waits twice the longest round trip or one
+/// interval, whichever is longer: milliseconds, in which a busy machine may
+/// not have run the other guest. The kernel counts what comes later; if answers
+/// are missing, the command gives them a second.
 pub fn ping_command(spec: &PingSpec, size: u32, to: IpAddr, wait: u32) -> String {
     let seconds = spec.interval.0.as_us() as f64 / 1e6;
     let count = spec.count;
@@ -40,16 +51,36 @@ pub fn ping_command(spec: &PingSpec, size: u32, to: IpAddr, wait: u32) -> String
         0 | 1 => String::new(),
         n => format!("-l {n} "),
     };
-    format!("ping -n -c {count} -i {seconds} {preload}-s {size} -W {wait} {to}")
+    // Shell built-ins only: a process costs an emulated guest milliseconds.
+    let read = match to {
+        // RFC 1213 names; the eleventh word of the line of numbers.
+        IpAddr::V4(_) => {
+            "while read -r k a b c d e f g h i v z; do [ \"$k\" = Icmp: ] && n=$v; done </proc/net/snmp"
+        }
+        IpAddr::V6(_) => {
+            "while read -r k v; do [ $k = Icmp6InEchoReplies ] && n=$v; done </proc/net/snmp6"
+        }
+    };
+    format!(
+        "r() {{ n=0; {read}; }}; r; m=$n; \
+         ping -n -c {count} -i {seconds} {preload}-s {size} -W {wait} {to}; e=$?; \
+         r; [ $((n - m)) -ge {count} ] || {{ sleep 1; r; }}; echo {REPLIES} $m $n; exit $e"
+    )
 }
 
 /// Reads what `ping` printed.
 pub fn parse_ping(output: &str) -> Result<PingReport, PingError> {
     let mut report = PingReport::default();
     let mut summary = false;
+    let mut replies = None;
     for line in output.lines() {
         let line = line.trim();
-        if let Some(fields) = line.split_once(" packets transmitted, ") {
+        if let Some(numbers) = line.strip_prefix(REPLIES) {
+            let mut numbers = numbers.split_whitespace().map(str::parse::<u64>);
+            if let (Some(Ok(before)), Some(Ok(after))) = (numbers.next(), numbers.next()) {
+                replies = Some(after.saturating_sub(before));
+            }
+        } else if let Some(fields) = line.split_once(" packets transmitted, ") {
             summary |= statistics(&mut report, fields);
         } else if line.contains(" bytes from ") {
             if line.contains("(BAD CHECKSUM!)") || line.contains("(DIFFERENT ADDRESS!)") {
@@ -65,6 +96,10 @@ pub fn parse_ping(output: &str) -> Result<PingReport, PingError> {
         }
     }
     if summary {
+        let seen = report.received + report.duplicates;
+        report.late = replies
+            .map_or(0, |all| all.saturating_sub(seen))
+            .min(report.sent.saturating_sub(report.received));
         return Ok(report);
     }
     let last = output.lines().rev().find(|l| !l.trim().is_empty());
@@ -117,12 +152,16 @@ fn round_trip(line: &str) -> Option<f64> {
 }
 
 impl PingReport {
+    /// Requests that were answered, whether ping saw it or not.
+    pub fn answered(&self) -> u64 {
+        self.received + self.late
+    }
     /// Requests without an answer, as a fraction of 1.
     pub fn loss(&self) -> f64 {
         if self.sent == 0 {
             return 1.0;
         }
-        self.sent.saturating_sub(self.received) as f64 / self.sent as f64
+        self.sent.saturating_sub(self.answered()) as f64 / self.sent as f64
     }
     /// Round-trip times in brief. `None` when none is known.
     pub fn rtt(&self) -> Option<RttUs> {
@@ -155,7 +194,8 @@ pub fn ping_result(spec: &PingSpec, size: u32, report: Result<PingReport, String
         to: spec.to.clone(),
         size,
         sent: report.sent,
-        received: report.received,
+        received: report.answered(),
+        late: report.late,
         duplicates: report.duplicates,
         loss,
         rtt_us: report.rtt(),
@@ -249,6 +289,47 @@ rtt min/avg/max/mdev = 1.000/1.500/2.000/0.500 ms, pipe 3\r
         assert_eq!(error.last, "ping: connect: Network is unreachable");
     }
 
+    /// What ping did not wait for is late, not lost; what nobody got is lost.
+    #[test]
+    fn late_answers() {
+        let ping = "3 packets transmitted, 1 received, 66% packet loss, time 20ms\n";
+        for (line, late, loss) in [
+            ("", 0, 2.0 / 3.0),
+            ("vmm: echo replies 10 11\n", 0, 2.0 / 3.0),
+            ("vmm: echo replies 10 12\n", 1, 1.0 / 3.0),
+            ("vmm: echo replies 10 13\n", 2, 0.0),
+            ("vmm: echo replies 10 99\n", 2, 0.0),
+            ("vmm: echo replies 10\n", 0, 2.0 / 3.0),
+            ("vmm: echo replies 13 10\n", 0, 2.0 / 3.0),
+        ] {
+            let report = parse_ping(&format!("{ping}{line}")).unwrap();
+            assert_eq!((report.received, report.late), (1, late), "{line}");
+            assert!((report.loss() - loss).abs() < 1e-9, "{line}");
+        }
+    }
+
+    /// The numbers of Linux 6.1, as a shell reads them.
+    #[test]
+    fn the_command_reads_the_kernels_counters() {
+        let spec = spec("0%");
+        for to in ["127.0.0.1", "::1"] {
+            let command = ping_command(&spec, 56, to.parse().unwrap(), 2);
+            // As if ping had printed nothing; the counters are this machine's.
+            let command = command.replace("ping -n", "true -n");
+            let run = std::process::Command::new("sh")
+                .args(["-c", &command])
+                .output()
+                .unwrap();
+            let text = String::from_utf8(run.stdout).unwrap();
+            let numbers = text.trim().strip_prefix(REPLIES).unwrap();
+            assert!(
+                numbers.split_whitespace().all(|n| n.parse::<u64>().is_ok()),
+                "{text}"
+            );
+            assert_eq!(numbers.split_whitespace().count(), 2, "{text}");
+        }
+    }
+
     fn spec(max_loss: &str) -> PingSpec {
         let text = format!(
             "guests: {{ a: {{ nics: [{{ tap: t, address: 10.0.0.1/24 }}] }}, \
@@ -268,19 +349,15 @@ rtt min/avg/max/mdev = 1.000/1.500/2.000/0.500 ms, pipe 3\r
         let spec = spec("25%");
         assert_eq!(spec.size, OneOrMany::One(56));
         let to = "10.0.0.2".parse().unwrap();
-        assert_eq!(
-            ping_command(&spec, 56, to, 2),
-            "ping -n -c 4 -i 0.01 -s 56 -W 2 10.0.0.2"
-        );
+        let command = ping_command(&spec, 56, to, 2);
+        assert!(command.contains("; ping -n -c 4 -i 0.01 -s 56 -W 2 10.0.0.2; "));
         let flood = PingSpec {
             interval: crate::topology::Duration(bus::SimTime::ZERO),
             preload: 64,
             ..spec.clone()
         };
-        assert_eq!(
-            ping_command(&flood, 56, to, 2),
-            "ping -n -c 4 -i 0 -l 64 -s 56 -W 2 10.0.0.2"
-        );
+        let command = ping_command(&flood, 56, to, 2);
+        assert!(command.contains("; ping -n -c 4 -i 0 -l 64 -s 56 -W 2 10.0.0.2; "));
         assert!(ping_result(&spec, 56, Ok(parse_ping(GOOD).unwrap())).passed);
         let mut report = parse_ping(GOOD).unwrap();
         report.received = 3;

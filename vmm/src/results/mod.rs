@@ -165,6 +165,10 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+fn none(n: &u64) -> bool {
+    *n == 0
+}
+
 /// Echo requests of one size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PingResult {
@@ -178,6 +182,10 @@ pub struct PingResult {
     pub sent: u64,
     /// Requests answered.
     pub received: u64,
+    /// How many of them the guest's kernel counted and ping did not see: it had
+    /// stopped waiting, or its socket was full.
+    #[serde(default, skip_serializing_if = "none")]
+    pub late: u64,
     /// Further answers to an answered request.
     pub duplicates: u64,
     /// Requests without an answer, 0 to 1.

@@ -64,6 +64,9 @@ pub fn table(result: &RunResult, dropped: &[Dropped], style: TableStyle) -> Stri
             if let Some(error) = &ping.error {
                 verdict.push_str(&format!(" {error}"));
             }
+            if ping.late > 0 {
+                verdict.push_str(&format!(" ({} late)", ping.late));
+            }
             row.push(verdict);
         }
         out.push_str(&layout(&rows, style));

@@ -26,6 +26,7 @@ fn sample() -> RunResult {
         size: 56,
         sent: 10,
         received: 10,
+        late: 0,
         duplicates: 0,
         loss: 0.0,
         rtt_us: Some(RttUs {

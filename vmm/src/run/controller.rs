@@ -108,6 +108,12 @@ pub enum Event {
 /// Why a run cannot go on (exit code 3).
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Failure {
+    /// The guests were not started.
+    #[error("{why}")]
+    Start {
+        /// What was in the way.
+        why: String,
+    },
     /// A guest ended before it was told to.
     #[error("guest '{name}' {how}")]
     Gone {
@@ -141,6 +147,7 @@ impl Failure {
             Self::Gone { name, .. } | Self::Boot { name, .. } | Self::Silent { name, .. } => {
                 Some(name)
             }
+            Self::Start { .. } => None,
         }
     }
 }
@@ -210,6 +217,13 @@ impl Controller {
             failure: None,
             request: 0,
         }
+    }
+    /// A run whose guests were not started.
+    pub fn not_started(jobs: Vec<Job>, why: String) -> Self {
+        let mut controller = Self::new(Vec::new(), jobs, SimTime::ZERO, false);
+        controller.failure = Some(Failure::Start { why });
+        controller.phase = Phase::Over;
+        controller
     }
     /// Lets every guest be up for a second before the first job, which most are
     /// by then in host time, and none in virtual time.

@@ -74,7 +74,10 @@ fn pings(report: &Report<'_>, out: &mut String) {
                 format!("{} &#8594; {}", escape(&row.from), escape(&row.to)),
                 row.size.to_string(),
                 row.sent.to_string(),
-                row.received.to_string(),
+                match row.late {
+                    0 => row.received.to_string(),
+                    late => format!("{} ({late} late)", row.received),
+                },
                 row.duplicates.to_string(),
                 loss,
                 interval,

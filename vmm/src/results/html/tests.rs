@@ -52,6 +52,7 @@ fn page(change: impl FnOnce(&mut RunResult, &mut NicCounters)) -> String {
         size,
         sent: 100,
         received,
+        late: 0,
         duplicates: 0,
         loss: (100 - received) as f64 / 100.0,
         rtt_us: rtt.map(|t| RttUs {
