@@ -42,16 +42,37 @@ pub fn drive<D: BusDevice + ?Sized>(
     }
 }
 
-/// Bytes of a small reproducible generator (xorshift64*), for short fuzz runs
-/// without a fuzzer.
+/// A small reproducible generator (xorshift64*, Vigna 2016).
+#[derive(Clone, Debug)]
+pub struct Noise(u64);
+
+impl Noise {
+    /// The same seed gives the same numbers.
+    pub fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+    /// 64 random bits.
+    #[allow(clippy::should_implement_trait)] // It never ends.
+    pub fn next(&mut self) -> u64 {
+        let x = &mut self.0;
+        *x ^= *x >> 12;
+        *x ^= *x << 25;
+        *x ^= *x >> 27;
+        x.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+    /// A number below `end`, or 0 when `end` is 0.
+    pub fn below(&mut self, end: usize) -> usize {
+        // The upper bits are the better ones.
+        ((u128::from(self.next()) * end as u128) >> 64) as usize
+    }
+}
+
+/// `len` bytes of [`Noise`], for short fuzz runs without a fuzzer.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut x = seed | 1;
+    let mut noise = Noise::new(seed);
     let mut out = Vec::with_capacity(len + 8);
     while out.len() < len {
-        x ^= x >> 12;
-        x ^= x << 25;
-        x ^= x >> 27;
-        out.extend_from_slice(&x.wrapping_mul(0x2545_f491_4f6c_dd1d).to_le_bytes());
+        out.extend_from_slice(&noise.next().to_le_bytes());
     }
     out.truncate(len);
     out

@@ -16,6 +16,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "vmm",
         &["bus", "cpu", "fpga-sim", "devices", "guest-images"],
     ),
+    (
+        "fuzz",
+        &["bus", "cpu", "fpga-sim", "devices", "guest-images", "vmm"],
+    ),
     ("ci", &[]),
 ];
 

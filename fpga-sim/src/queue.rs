@@ -370,7 +370,6 @@ mod tests {
             bar.read(id, &mut data).unwrap();
             assert_eq!(data, [0; 4], "{id:#x}");
         }
-        bus::fuzz::drive(&mut bar, USER_BAR, &bus::fuzz::noise(3, 50_000), |_| {});
     }
 
     proptest! {

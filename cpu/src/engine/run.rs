@@ -97,6 +97,8 @@ impl<I: Isa> Cpu<I> {
             if block.is_null() {
                 match self.find_block(self.pc()) {
                     Ok(found) => block = found,
+                    // What is due at this block head comes before the fetch.
+                    Err(_) if self.is_signalled() => return Stop::Signal,
                     Err(flow) => {
                         let pc = self.pc();
                         self.icount += 1;
@@ -110,7 +112,7 @@ impl<I: Isa> Cpu<I> {
                     }
                 }
             }
-            if !self.io.is_waiting() && self.signal.word() & self.signal_mask != 0 {
+            if self.is_signalled() {
                 return Stop::Signal;
             }
             self.block_va = self.pc();
@@ -232,6 +234,12 @@ impl<I: Isa> Cpu<I> {
                 return Stop::Limit;
             }
         }
+    }
+
+    /// Whether the run has to end at this block head.
+    #[inline(always)]
+    fn is_signalled(&self) -> bool {
+        !self.io.is_waiting() && self.signal.word() & self.signal_mask != 0
     }
 
     /// An instruction at `pc` (or its fetch) was not carried out.

@@ -73,30 +73,3 @@ fn code_written_behind_a_loop_is_run() {
     bare.steps(12);
     assert_eq!(bare.cpu.s.x(6), 3 + 7);
 }
-
-#[test]
-fn random_words_neither_panic_nor_hang() {
-    for seed in 1..=40 {
-        let bytes = bus::fuzz::noise(seed, 16384);
-        let words: Vec<u32> = bytes
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|b| u32::from_le_bytes(*b))
-            .collect();
-        // Every word runs, at EL1 and at EL0.
-        let mut bare = Bare::new(&words);
-        bare.cpu.s.sys.cpacr = 3 << 20;
-        for (i, _) in words.iter().enumerate() {
-            let user = i & 1 != 0;
-            bare.cpu.s.sys = cpu::aarch64::boot_state(0, 0).sys;
-            bare.cpu.s.sys.vbar = VECTORS;
-            bare.cpu.s.sys.cpacr = 3 << 20;
-            bare.cpu.s.p.el = u8::from(!user);
-            bare.cpu.s.p.ss_il = 0;
-            bare.cpu.s.pc = CODE + 4 * i as u64;
-            bare.cpu.flush_tlb();
-            let _ = bare.cpu.run(cpu::VmEntry::Value(0), Some(1));
-        }
-    }
-}

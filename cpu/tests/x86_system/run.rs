@@ -176,39 +176,3 @@ fn undefined_bytes() {
         assert_eq!(m.stack(0), CODE);
     }
 }
-
-#[test]
-fn random_bytes_never_stop_the_engine() {
-    let mut seed = 7u64;
-    let mut random = move || {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        seed
-    };
-    for round in 0..3000 {
-        let mut m = Machine::new(|a| a.nop().unwrap());
-        for n in 0..64 {
-            m.write(CODE + n * 8, random());
-        }
-        for r in 0..16 {
-            m.cpu.s.gpr[r] = match random() % 3 {
-                0 => DATA + random() % 0x1000,
-                1 => random(),
-                _ => random() % 64,
-            };
-        }
-        if round % 2 == 0 {
-            m.user();
-        }
-        m.cpu.s.cr4 |= 3 << 9 | 1 << 16;
-        let mut entry = VmEntry::Run;
-        for _ in 0..200 {
-            match m.cpu.run(entry, Some(2000)) {
-                VmExit::Budget | VmExit::Reset | VmExit::Halt | VmExit::Crash(_) => break,
-                VmExit::MmioRead { .. } | VmExit::IoRead { .. } => entry = VmEntry::Value(random()),
-                _ => entry = VmEntry::Done,
-            }
-        }
-    }
-}

@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn snapshot_and_fuzz() {
+    fn snapshot_round_trip() {
         let mut rig = Rig::new();
         rig.w(0x30, 0x41 | 1 << 15);
         rig.pins[16].set_level(true);
@@ -356,15 +356,5 @@ mod tests {
         other.apic.restore(rig.apic.save()).unwrap();
         other.apic.eoi(0x41);
         assert_eq!(other.sent().len(), 1);
-        for seed in 0..20 {
-            let mut rig = Rig::new();
-            let noise = bus::fuzz::noise(seed, 20_000);
-            let mut n = 0;
-            let pins = rig.pins.clone();
-            bus::fuzz::drive(&mut rig.apic, 0x44, &noise, |_| {
-                n += 1;
-                pins[n % PINS].set_level(n % 3 == 0);
-            });
-        }
     }
 }

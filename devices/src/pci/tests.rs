@@ -1,9 +1,6 @@
 use super::*;
-use crate::net::Loopback;
-use crate::virtio::VirtioPci;
-use crate::virtio::driver::{Driver, Machine};
-use crate::virtio::net::{Net, NetSpec};
-use bus::{Action, Bdf, IoError, IrqLine, fuzz};
+use crate::virtio::driver::Machine;
+use bus::{Action, Bdf, IoError, IrqLine};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -299,50 +296,4 @@ fn slots_are_checked() {
     let mut header = [0];
     m.root.config_read(Bdf::new(0, 0, 0), 0x0e, &mut header);
     assert_eq!(header, [0x80], "multi-function");
-}
-fn nic() -> (Machine, Driver) {
-    let mut m = Machine::new(1 << 20);
-    let net = Box::new(Net::new(NetSpec::default(), Box::new(Loopback::new())));
-    let function = VirtioPci::new(net, m.dma(3), m.line()).unwrap();
-    m.add(3, Box::new(function));
-    let driver = Driver::probe(&mut m, 3);
-    (m, driver)
-}
-
-/// Drives a part of a window with noise, and services after each access.
-fn drive(m: &Machine, inner: bus::DeviceHandle, start: u64, len: u64, input: &[u8]) {
-    let mut part = Narrow { inner, start };
-    fuzz::drive(&mut part, len, input, |_| {
-        let _ = m.root.service(m.now);
-    });
-}
-
-#[test]
-fn noise_on_every_window() {
-    for seed in 1..24u64 {
-        let input = fuzz::noise(seed, 20_000);
-        let (m, _) = nic();
-        drive(&m, Windows::new(&m.root).ecam(), 3 << 15, 0x140, &input);
-        let (m, driver) = nic();
-        let windows = Windows::new(&m.root);
-        let bar = windows.memory(driver.common);
-        drive(&m, bar.clone(), 0, 0x60, &input[..12_000]);
-        drive(&m, bar, 0, 0x4000, &input[12_000..]);
-        drive(&m, windows.config_ports(), 0, 8, &input);
-    }
-}
-
-/// A part of a window.
-struct Narrow {
-    inner: bus::DeviceHandle,
-    start: u64,
-}
-
-impl bus::BusDevice for Narrow {
-    fn read(&mut self, offset: u64, data: &mut [u8]) -> Result<(), IoError> {
-        self.inner.lock().unwrap().read(self.start + offset, data)
-    }
-    fn write(&mut self, offset: u64, data: &[u8]) -> Result<Action, IoError> {
-        self.inner.lock().unwrap().write(self.start + offset, data)
-    }
 }

@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn snapshot_and_fuzz() {
+    fn snapshot_round_trip() {
         let mut rig = Rig::new(1_700_000_000);
         rig.w(0x0b, 0x82);
         let mut other = Rig::new(0);
@@ -418,11 +418,5 @@ mod tests {
         let mut bad = rig.rtc.save();
         bad.epoch = i64::MAX;
         assert!(other.rtc.restore(bad).is_err());
-        for seed in 0..20 {
-            let clock = rig.clock.clone();
-            bus::fuzz::drive(&mut rig.rtc, 2, &bus::fuzz::noise(seed, 30_000), |_| {
-                clock.fetch_add(SECOND / 7, Ordering::Relaxed);
-            });
-        }
     }
 }

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn snapshot_and_fuzz() {
+    fn snapshot_round_trip() {
         let mut rig = Rig::new(5);
         let _ = rig.w(0x10, 1);
         let _ = rig.w(0x04, 5);
@@ -278,12 +278,5 @@ mod tests {
         other.rtc.restore(rig.rtc.save()).unwrap();
         assert!(other.irq.level());
         assert_eq!(other.r(0), 5);
-        for seed in 0..10 {
-            let clock = rig.clock.clone();
-            bus::fuzz::drive(&mut rig.rtc, 0x20, &bus::fuzz::noise(seed, 20_000), |rtc| {
-                clock.fetch_add(SECOND * 1000 / 3, Ordering::Relaxed);
-                rtc.service((rtc.now)());
-            });
-        }
     }
 }

@@ -468,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn snapshot_and_fuzz() {
+    fn snapshot_round_trip() {
         let mut rig = Rig::new();
         rig.w(1, 1);
         rig.input.push(b"z");
@@ -480,14 +480,5 @@ mod tests {
         let mut bad = rig.uart.save();
         bad.rx.extend([0; 17]);
         assert!(other.uart.restore(bad).is_err());
-        for seed in 0..20 {
-            let mut rig = Rig::new();
-            rig.input.push(&bus::fuzz::noise(seed, 1000));
-            let noise = bus::fuzz::noise(seed, 30_000);
-            bus::fuzz::drive(&mut rig.uart, UART16550_SIZE, &noise, |u| {
-                assert!(u.state.rx.len() <= FIFO);
-                assert_eq!(u.irq.level(), u.cause() != IIR_NONE);
-            });
-        }
     }
 }

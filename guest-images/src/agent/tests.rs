@@ -161,15 +161,4 @@ proptest! {
         events.retain(|e| !matches!(e, AgentEvent::Malformed(_)));
         prop_assert_eq!(events, vec![AgentEvent::Started { id: 9 }, done(9, exit, &output)]);
     }
-
-    #[test]
-    fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {
-        let mut client = ready();
-        let _ = client.request(1, "x").unwrap();
-        client.feed(&bytes);
-        client.abandon();
-        let events = client.feed(READY);
-        let is_ready = events.contains(&AgentEvent::Ready { uptime: 3.25 });
-        prop_assert!(is_ready);
-    }
 }

@@ -28,12 +28,13 @@ pub(super) fn load(
 ) -> Result<Loaded, PcError> {
     let low_end = layout[0].0 + layout[0].1;
     let kernel = Elf::read(vmlinux)?;
-    let needed = (kernel.end + 2 * initrd.len() as u64 + (48 << 20)).div_ceil(1 << 20);
+    let room = 2 * initrd.len() as u64 + (48 << 20);
+    let needed = kernel.end.saturating_add(room).div_ceil(1 << 20);
     let too_small = || PcError::TooSmall {
         memory: low_end >> 20,
         needed,
     };
-    if needed << 20 > low_end {
+    if needed > low_end >> 20 {
         return Err(too_small());
     }
     let put = |bytes: &[u8], at: u64| {

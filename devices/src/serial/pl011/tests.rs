@@ -177,7 +177,7 @@ fn loopback_and_overrun() {
 }
 
 #[test]
-fn snapshot_and_fuzz() {
+fn snapshot_round_trip() {
     let mut rig = Rig::on();
     rig.input.push(b"abc");
     rig.service();
@@ -189,19 +189,4 @@ fn snapshot_and_fuzz() {
     let mut bad = rig.uart.save();
     bad.rx.extend([0; 40]);
     assert!(other.uart.restore(bad).is_err());
-    for seed in 0..20 {
-        let mut rig = Rig::new();
-        rig.input.push(&bus::fuzz::noise(seed, 1000));
-        bus::fuzz::drive(
-            &mut rig.uart,
-            PL011_SIZE,
-            &bus::fuzz::noise(seed, 20_000),
-            |u| {
-                assert!(u.state.rx.len() <= FIFO);
-            },
-        );
-        bus::fuzz::drive(&mut rig.uart, 0x50, &bus::fuzz::noise(seed, 20_000), |u| {
-            assert_eq!(u.irq.level(), u.ris() & u.state.imsc != 0);
-        });
-    }
 }

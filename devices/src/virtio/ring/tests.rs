@@ -4,7 +4,7 @@ use crate::net::{Header, Loopback};
 use crate::virtio::driver::{Buffer, Driver, GuestQueue, Machine};
 use crate::virtio::net::{Net, NetSpec};
 use crate::virtio::{VirtioPci, feature};
-use bus::{Bdf, fuzz};
+use bus::Bdf;
 use vm_memory::{Bytes, GuestAddress};
 
 const DATA: u64 = 0x20_0000;
@@ -325,42 +325,5 @@ fn broken_rings_need_a_reset_and_get_one() {
         rig.tx = rig.driver.queue(&mut rig.m, 1, 16, 0x12_0000);
         rig.driver.start(&mut rig.m);
         rig.still_works();
-    }
-}
-#[test]
-fn noise_in_the_rings() {
-    for seed in 1..200u64 {
-        let mut rig = rig(u64::MAX);
-        let noise = fuzz::noise(seed, 0x1000);
-        // Descriptors that mostly point into memory, with wild flags.
-        for queue in [&rig.rx, &rig.tx] {
-            for i in 0..16 {
-                let raw: &[u8; 16] = noise[usize::from(i) * 16..].first_chunk().unwrap();
-                let address = DATA + u64::from(raw[0]) * 256;
-                let len = u32::from(raw[1]) * (1 + u32::from(raw[2] & 63));
-                queue.set_descriptor(
-                    i,
-                    address,
-                    len,
-                    u16::from(raw[3] & 7),
-                    u16::from(raw[4] & 31),
-                );
-            }
-        }
-        rig.m.ram.write_slice(&noise, GuestAddress(DATA)).unwrap();
-        for (i, byte) in noise.iter().enumerate().skip(512).take(128) {
-            let queue = if byte & 1 == 0 {
-                &mut rig.rx
-            } else {
-                &mut rig.tx
-            };
-            queue.offer(u16::from(byte >> 1 & 15));
-            queue.publish();
-            let at = rig.driver.notify + u64::from(byte & 1) * rig.driver.notify_step;
-            rig.m.write(at, &[0, 0]);
-            if i % 64 == 0 && rig.driver.status(&mut rig.m) & 0x40 != 0 {
-                break;
-            }
-        }
     }
 }

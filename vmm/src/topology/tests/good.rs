@@ -241,29 +241,10 @@ fn published_documents_are_current() {
     }
 }
 
-/// Nothing that anybody writes makes the reader panic or take long.
+/// What blows up when it is read is refused soon.
 #[test]
-fn broken_text_is_refused_quietly() {
+fn bombs_are_refused() {
     let options = LoadOptions::default();
-    let mut noise = bus::fuzz::noise(11, 60_000).into_iter();
-    let mut next = || noise.next().unwrap_or(0);
-    for _ in 0..3000 {
-        let mut text = ALL.as_bytes().to_vec();
-        for _ in 0..1 + next() % 6 {
-            let at = usize::from(u16::from_be_bytes([next(), next()])) % text.len().max(1);
-            if text.is_empty() {
-                break;
-            }
-            match next() % 3 {
-                0 => text[at] = b" \n:{}[]-#&*\"'0aA%/.,"[usize::from(next()) % 20],
-                1 => drop(text.remove(at)),
-                _ => text.truncate(at.max(1)),
-            }
-        }
-        if let Ok(text) = String::from_utf8(text) {
-            let _ = parse(&text, "noise.yaml", Path::new("/base"), &options);
-        }
-    }
     let deep = "[".repeat(100_000);
     assert!(parse(&deep, "deep.yaml", Path::new("/"), &options).is_err());
     let mut laughs = String::from("a: &a [x,x,x,x,x,x,x,x,x]\n");
