@@ -21,7 +21,7 @@ pub use device::{Action, BusDevice, IoError, Next, Service};
 pub use dma::{Bdf, DmaTarget, MsiMessage, MsiSink, NoMsi, Segment};
 pub use event::EventHeap;
 pub use interrupt::{Interrupt, IrqLine, Wake};
-pub use memory::{GuestRam, MemoryError, RamRegion, create_ram, ram_regions};
+pub use memory::{GuestRam, MemoryError, RamRegion, create_ram, create_shared_ram, ram_regions};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use time::{SimTime, SimTimeParseError};
 pub use watch::WriteWatch;

@@ -1,7 +1,9 @@
 //! A wrapper that writes every frame to a capture file.
 
 use super::pcapng::{Direction, PcapNg};
-use super::{FrameRef, FrameSink, Header, NetBackend, Offloads, Reserve, RxStatus, TxStatus};
+use super::{
+    FrameRef, FrameSink, Header, NetBackend, Offloads, Reserve, RingBackend, RxStatus, TxStatus,
+};
 use bus::{DmaTarget, GuestRam, Segment, SimTime, Wake};
 use std::fmt;
 use std::sync::Arc;
@@ -53,6 +55,7 @@ impl FrameSink for Sink<'_> {
             len: self.len,
             segments: &self.segments,
             memory: self.memory,
+            queue: 0,
         };
         let mut bytes = vec![0; self.len as usize];
         if frame.copy_to(&mut bytes) {
@@ -60,6 +63,9 @@ impl FrameSink for Sink<'_> {
                 .frame(self.interface, self.now, Direction::Inbound, &bytes);
         }
         self.inner.commit(header);
+    }
+    fn steer(&mut self, pair: Option<u16>) {
+        self.inner.steer(pair);
     }
 }
 
@@ -112,8 +118,17 @@ impl NetBackend for Capture {
     fn set_wake(&mut self, wake: Wake) {
         self.inner.set_wake(wake);
     }
-    fn host_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
-        self.inner.host_fd()
+    fn set_pairs(&mut self, pairs: u16) {
+        self.inner.set_pairs(pairs);
+    }
+    fn host_fds(&self) -> Vec<std::os::fd::BorrowedFd<'_>> {
+        self.inner.host_fds()
+    }
+    fn host_wake(&self, device: Wake) -> Wake {
+        self.inner.host_wake(device)
+    }
+    fn rings(&mut self) -> Option<&mut dyn RingBackend> {
+        self.inner.rings()
     }
     fn reset(&mut self) {
         self.inner.reset();

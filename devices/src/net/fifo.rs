@@ -168,6 +168,7 @@ mod tests {
                         len,
                         segments: &[Segment { address: at, len }],
                         memory: &ram,
+                        queue: 0,
                     };
                     assert_eq!(fifo.fits(len), fifo.room(record(len)).is_some());
                     if fifo.push(&frame, SimTime(i as u64)) {

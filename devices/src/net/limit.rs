@@ -1,6 +1,8 @@
 //! A wrapper that limits frames and bits per second, each way.
 
-use super::{FrameRef, FrameSink, Header, NetBackend, Offloads, Reserve, RxStatus, TxStatus};
+use super::{
+    FrameRef, FrameSink, Header, NetBackend, Offloads, Reserve, RingBackend, RxStatus, TxStatus,
+};
 use bus::{DmaTarget, SimTime, Wake};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -131,6 +133,9 @@ impl FrameSink for Sink<'_> {
         self.limiter.take(self.len);
         self.inner.commit(header);
     }
+    fn steer(&mut self, pair: Option<u16>) {
+        self.inner.steer(pair);
+    }
 }
 
 impl NetBackend for RateLimit {
@@ -186,8 +191,17 @@ impl NetBackend for RateLimit {
     fn set_wake(&mut self, wake: Wake) {
         self.inner.set_wake(wake);
     }
-    fn host_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
-        self.inner.host_fd()
+    fn set_pairs(&mut self, pairs: u16) {
+        self.inner.set_pairs(pairs);
+    }
+    fn host_fds(&self) -> Vec<std::os::fd::BorrowedFd<'_>> {
+        self.inner.host_fds()
+    }
+    fn host_wake(&self, device: Wake) -> Wake {
+        self.inner.host_wake(device)
+    }
+    fn rings(&mut self) -> Option<&mut dyn RingBackend> {
+        self.inner.rings()
     }
     fn reset(&mut self) {
         self.transmit_held = false;

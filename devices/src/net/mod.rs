@@ -13,7 +13,10 @@ mod link;
 mod loopback;
 mod null;
 mod pcapng;
+mod rings;
 mod tap;
+mod tap_file;
+mod vhost;
 
 #[cfg(test)]
 mod tap_tests;
@@ -28,7 +31,10 @@ pub use link::{Link, LinkSpec, Switch};
 pub use loopback::Loopback;
 pub use null::Null;
 pub use pcapng::{Direction, PcapNg};
-pub use tap::{Tap, TapError};
+pub use rings::RingBackend;
+pub use tap::Tap;
+pub use tap_file::TapError;
+pub use vhost::{Role as VhostUserRole, Vhost, VhostNetError, VhostUser, VhostUserError};
 
 use std::os::fd::BorrowedFd;
 
@@ -49,6 +55,8 @@ pub struct FrameRef<'a> {
     pub segments: &'a [Segment],
     /// The memory they are in.
     pub memory: &'a GuestRam,
+    /// Queue pair that it was sent on.
+    pub queue: u16,
 }
 
 /// What became of a frame.
@@ -105,6 +113,9 @@ pub trait FrameSink {
     /// Gives the reserved buffers to the guest. `header.num_buffers` is filled
     /// in here.
     fn commit(&mut self, header: &Header);
+    /// The far side chose the queue pair of the frames that follow; with `None`
+    /// the device chooses.
+    fn steer(&mut self, _pair: Option<u16>) {}
 }
 
 /// Copies one frame into `sink`. `true` when the frame is done with (delivered
@@ -151,9 +162,22 @@ pub trait NetBackend: Send {
     fn set_offloads(&mut self, _offloads: Offloads) {}
     /// What to wake when frames wait or room has come.
     fn set_wake(&mut self, _wake: Wake) {}
-    /// A descriptor whose readiness means work. The machine waits for it, edge
-    /// triggered, and then calls the [`Wake`].
-    fn host_fd(&self) -> Option<BorrowedFd<'_>> {
+    /// The driver receives on this many queue pairs.
+    fn set_pairs(&mut self, _pairs: u16) {}
+    /// Descriptors whose readiness means work. The machine waits for them, edge
+    /// triggered, and then calls what [`NetBackend::host_wake`] made.
+    fn host_fds(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
+    }
+    /// What to call when a descriptor is ready, on the thread that waited:
+    /// `device` has this device serviced. A back end that can do some of its
+    /// work on any thread does it there.
+    fn host_wake(&self, device: Wake) -> Wake {
+        device
+    }
+    /// For a back end that works on the rings by itself. The device then calls
+    /// neither `transmit` nor `receive`.
+    fn rings(&mut self) -> Option<&mut dyn RingBackend> {
         None
     }
     /// The guest reset the device: forget what it has not got yet. Nothing is

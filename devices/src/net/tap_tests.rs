@@ -132,7 +132,7 @@ fn frames_cross_a_tap() {
             println!("SKIP: no permission to make a network namespace");
             return;
         }
-        match Tap::open("tap%d") {
+        match Tap::open("tap%d", 1) {
             Ok(tap) => {
                 assert_eq!(tap.name(), "tap0");
                 traffic(tap);

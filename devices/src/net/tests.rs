@@ -117,9 +117,9 @@ fn a_capture_holds_both_directions() {
 }
 #[test]
 fn tap_names_are_checked() {
-    assert!(matches!(Tap::open(""), Err(TapError::Name(_))));
+    assert!(matches!(Tap::open("", 1), Err(TapError::Name(_))));
     assert!(matches!(
-        Tap::open("a-name-of-16-byt"),
+        Tap::open("a-name-of-16-byt", 1),
         Err(TapError::Name(_))
     ));
 }

@@ -1,5 +1,6 @@
 //! What a transport asks of a virtio device.
 
+use super::feature;
 use super::ring::{Queue, QueueState};
 use bus::{DmaTarget, Interrupt, Service, Wake};
 
@@ -29,6 +30,11 @@ pub trait VirtioDevice: Service + std::any::Any {
     fn class(&self) -> u32;
     /// Device-type features on offer.
     fn features(&self) -> u64;
+    /// Features of the transport and the rings that the device can bear, of
+    /// [`feature::TRANSPORT`].
+    fn transport_features(&self) -> u64 {
+        feature::TRANSPORT
+    }
     /// Largest size of each queue; the length is the number of queues.
     fn queue_sizes(&self) -> Vec<u16>;
     /// Reads device configuration; what is behind its end reads 0.

@@ -4,7 +4,7 @@ use super::{console, images, interrupt};
 use crate::accel::{Choice, Wish, choose, probe};
 use crate::clock;
 use crate::machine::build::{Nic, Platform, StartConfig, Wire, sim_card, switch};
-use crate::machine::{SharedSink, Taps};
+use crate::machine::{Memory, SharedSink, Taps};
 use crate::run::{Guest, GuestLink};
 use crate::topology::{
     self, CardBackend, CardSpec, DmaProfile, GuestSpec, NicBackend, NicSpec, OnFull, TimeMode,
@@ -13,7 +13,7 @@ use crate::topology::{
 use anyhow::{Context, Result, bail};
 use bus::SimTime;
 use cpu::Clock;
-use devices::net::{PcapNg, Switch};
+use devices::net::{PcapNg, Switch, VhostUserRole};
 use devices::serial::SerialInput;
 use devices::virtio::net::NetSpec;
 use fpga_sim::card::{DmaSpec, FifoSpec, LinkSpec, Side, SimCard, SimCardSpec};
@@ -63,12 +63,13 @@ pub(super) fn prepare(
     let mut platforms = BTreeMap::new();
     for ((name, guest), choice) in topology.guests.iter().zip(choices) {
         eprintln!("{name}: {}: {}", choice.accelerator, choice.why);
-        let platform = Platform::new(
-            images::arch(guest.arch()),
-            guest.memory.0,
-            choice.accelerator,
-        )
-        .with_context(|| format!("guest '{name}'"))?;
+        let outside = |nic: &NicSpec| matches!(nic.backend(), NicBackend::VhostUser(_));
+        let memory = Memory {
+            bytes: guest.memory.0,
+            shared: guest.nics.iter().any(outside),
+        };
+        let platform = Platform::new(images::arch(guest.arch()), memory, choice.accelerator)
+            .with_context(|| format!("guest '{name}'"))?;
         platforms.insert(name.as_str(), platform);
     }
     let lockstep = topology.time == TimeMode::Lockstep;
@@ -246,6 +247,7 @@ fn net_spec(nic: &NicSpec) -> NetSpec {
     NetSpec {
         mac: nic.mac.map_or([0x52, 0x54, 0, 0, 0, 1], |mac| mac.0),
         mtu: nic.mtu(),
+        queue_pairs: nic.queues(),
         ..NetSpec::default()
     }
 }
@@ -285,10 +287,14 @@ fn wire(
         },
         NicBackend::Tap(name) => Wire::Tap(name.to_owned()),
         NicBackend::Loopback => Wire::Loopback,
-        other => bail!(
-            "guest '{guest}', NIC '{}': the back end {other:?} is not supported yet",
-            nic.name()
-        ),
+        NicBackend::VhostNet(name) => Wire::VhostNet(name.to_owned()),
+        NicBackend::VhostUser(place) => {
+            let role = match place.server() {
+                true => VhostUserRole::Server,
+                false => VhostUserRole::Client,
+            };
+            Wire::VhostUser(place.socket().to_owned(), role)
+        }
     })
 }
 

@@ -4,7 +4,7 @@
 use super::ServiceFn;
 use bus::{
     AddressSpace, Bdf, BusDevice, BusError, DeviceHandle, DmaTarget, GuestRam, IrqLine,
-    MemoryError, MsiSink, Next, Service, SimTime, Wake, create_ram,
+    MemoryError, MsiSink, Next, Service, SimTime, Wake, create_ram, create_shared_ram,
 };
 use cpu::Signal;
 use devices::pci::{self, PciError};
@@ -41,9 +41,38 @@ pub(super) struct PciMap {
     pub ports: Range<u64>,
 }
 
-/// Memory of a guest and the pending word of its vCPU.
-pub(super) fn memory(layout: &[(u64, u64)]) -> Result<(Arc<GuestRam>, Arc<Signal>), MemoryError> {
-    Ok((Arc::new(create_ram(layout)?), Arc::new(Signal::default())))
+/// What memory a machine has.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// Bytes.
+    pub bytes: u64,
+    /// Other processes work on it: vhost-user back ends.
+    pub shared: bool,
+}
+
+impl From<u64> for Memory {
+    fn from(bytes: u64) -> Self {
+        Self {
+            bytes,
+            shared: false,
+        }
+    }
+}
+
+impl Memory {
+    /// Maps it in the pieces of `layout`. With it comes the pending word of the
+    /// vCPU.
+    pub(super) fn map(
+        self,
+        layout: &[(u64, u64)],
+    ) -> Result<(Arc<GuestRam>, Arc<Signal>), MemoryError> {
+        let ram = if self.shared {
+            create_shared_ram(layout)?
+        } else {
+            create_ram(layout)?
+        };
+        Ok((Arc::new(ram), Arc::new(Signal::default())))
+    }
 }
 
 impl Base {

@@ -1,6 +1,6 @@
 //! The ARM64 board: a Zynq-UltraScale-like card, its processor side.
 
-use super::base::{self, Base, MapError, PciMap};
+use super::base::{Base, MapError, Memory, PciMap};
 use super::board_fdt::{self, Tree};
 use super::{MachineParts, psci};
 use bus::{AddressSpace, IrqLine, MemoryError};
@@ -121,9 +121,10 @@ pub struct Board {
 
 impl Board {
     /// Memory, interrupt controller and an empty PCI bus.
-    pub fn new(memory: u64) -> Result<Self, BoardError> {
-        let layout = ram_layout(memory);
-        let (ram, signal) = base::memory(&layout)?;
+    pub fn new(memory: impl Into<Memory>) -> Result<Self, BoardError> {
+        let memory = memory.into();
+        let layout = ram_layout(memory.bytes);
+        let (ram, signal) = memory.map(&layout)?;
         let irq = signal.clone();
         let gic = Gic::new(
             map::SPIS,

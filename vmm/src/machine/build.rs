@@ -1,13 +1,13 @@
 //! Puts machines together: the only file that names concrete devices.
 
 use super::fds::FdWatch;
-use super::{Base, Board, BoardConfig, BoardError, Machine, Pc, PcConfig, PcError, Runner};
+use super::{Base, Board, BoardConfig, BoardError, Machine, Memory, Pc, PcConfig, PcError, Runner};
 use crate::accel::Accelerator;
 use bus::{SimTime, Wake};
 use cpu::Clock;
 use devices::net::{
     Capture, Card as CardBackend, LinkSpec, Loopback, NetBackend, Null, PcapNg, Switch, Tap,
-    TapError,
+    TapError, Vhost, VhostNetError, VhostUser, VhostUserError, VhostUserRole,
 };
 use devices::pci::{PciError, PciFunction};
 use devices::serial::{SerialInput, SerialSink};
@@ -15,7 +15,9 @@ use devices::virtio::VirtioPci;
 use devices::virtio::net::{Net, NetSpec};
 use fpga_sim::card::{Card, CardError, Side, SimCard, SimCardSpec};
 use guest_images::Arch;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a NIC is connected to.
 #[derive(Debug)]
@@ -26,6 +28,10 @@ pub enum Wire {
     Link(Arc<Switch>),
     /// A TAP interface of this machine.
     Tap(String),
+    /// A TAP interface, by the kernel's vhost-net.
+    VhostNet(String),
+    /// A process that works on the rings, at this socket.
+    VhostUser(PathBuf, VhostUserRole),
     /// Everything comes back.
     Loopback,
     /// Everything is dropped.
@@ -50,6 +56,12 @@ pub enum BuildError {
     /// A TAP interface.
     #[error(transparent)]
     Tap(#[from] TapError),
+    /// The kernel's vhost-net.
+    #[error(transparent)]
+    VhostNet(#[from] VhostNetError),
+    /// A vhost-user back end.
+    #[error(transparent)]
+    VhostUser(#[from] VhostUserError),
     /// The system refused something.
     #[error("cannot watch a network interface: {0}")]
     Watch(#[source] std::io::Error),
@@ -117,7 +129,7 @@ impl Platform {
     /// Memory and buses of a machine.
     ///
     /// A board is always emulated.
-    pub fn new(arch: Arch, memory: u64, accelerator: Accelerator) -> Result<Self, BuildError> {
+    pub fn new(arch: Arch, memory: Memory, accelerator: Accelerator) -> Result<Self, BuildError> {
         Ok(match arch {
             Arch::Aarch64 => Self::Board(Board::new(memory)?),
             Arch::X86_64 => Self::Pc(Pc::new(memory, accelerator)?),
@@ -148,7 +160,14 @@ impl Platform {
         capture: Option<&PcapNg>,
     ) -> Result<Nic, BuildError> {
         let mut backend: Box<dyn NetBackend> = match wire {
-            Wire::Tap(interface) => Box::new(Tap::open(&interface)?),
+            Wire::Tap(interface) => Box::new(Tap::open(&interface, spec.queue_pairs)?),
+            Wire::VhostNet(interface) => {
+                let ram = self.base().ram();
+                Box::new(Vhost::kernel(&interface, spec.queue_pairs, ram)?)
+            }
+            Wire::VhostUser(socket, role) => {
+                Box::new(vhost_user(name, &socket, role, spec.queue_pairs)?)
+            }
             Wire::Card(card, side) => Box::new(CardBackend::new(
                 card.clone(),
                 side,
@@ -162,32 +181,32 @@ impl Platform {
             Wire::Loopback => Box::new(Loopback::new()),
             Wire::Null => Box::new(Null::new()),
         };
-        let watched = match backend.host_fd() {
-            Some(fd) => Some(fd.try_clone_to_owned().map_err(BuildError::Watch)?),
-            None => None,
-        };
         if let Some(file) = capture {
             let interface = file.interface(name).map_err(BuildError::Capture)?;
             backend = Box::new(Capture::new(backend, file.clone(), interface));
         }
-        let net = Net::new(spec, backend);
         let base = self.base_mut();
         let (bdf, line) = base.next_slot();
+        let (root, machine) = (base.root().clone(), base.wake());
+        // The machine services only functions that asked for it.
+        let device = Wake::from_fn(move || {
+            root.request(bdf);
+            machine.wake();
+        });
+        let fds = backend.host_fds().into_iter();
+        let fds: Vec<_> = fds
+            .map(|fd| fd.try_clone_to_owned())
+            .collect::<Result<_, _>>()
+            .map_err(BuildError::Watch)?;
+        let wake = backend.host_wake(device);
+        let net = Net::new(spec, backend);
         let function: Box<dyn PciFunction> =
             Box::new(VirtioPci::new(Box::new(net), base.dma(bdf), line)?);
         base.root().add(bdf, function)?;
         let root = base.root().clone();
-        let watch = match watched {
-            Some(fd) => {
-                let (root, machine) = (root.clone(), base.wake());
-                // The machine services only functions that asked for it.
-                let wake = Wake::from_fn(move || {
-                    root.request(bdf);
-                    machine.wake();
-                });
-                Some(FdWatch::start(vec![fd], wake).map_err(BuildError::Watch)?)
-            }
-            None => None,
+        let watch = match fds.is_empty() {
+            true => None,
+            false => Some(FdWatch::start(fds, wake).map_err(BuildError::Watch)?),
         };
         let counters = Box::new(move || root.with(bdf, |f| f.counters()).unwrap_or_default());
         Ok(Nic {
@@ -243,6 +262,31 @@ impl Platform {
             }
         })
     }
+}
+
+/// How long to wait for a vhost-user back end, and how often to look.
+const BACK_END_WAIT: Duration = Duration::from_secs(10);
+const BACK_END_LOOK: Duration = Duration::from_millis(50);
+
+/// The back end at `socket`, which may be started at the same time as this.
+fn vhost_user(
+    name: &str,
+    socket: &Path,
+    role: VhostUserRole,
+    pairs: u16,
+) -> Result<Vhost, BuildError> {
+    let mut place = VhostUser::new(socket, role, pairs)?;
+    for look in 0..BACK_END_WAIT.as_millis() / BACK_END_LOOK.as_millis() {
+        match place.open()? {
+            Ok(vhost) => return Ok(vhost),
+            Err(again) => place = again,
+        }
+        if look == 0 {
+            tracing::info!(nic = name, socket = %socket.display(), "waiting for its back end");
+        }
+        std::thread::sleep(BACK_END_LOOK);
+    }
+    Err(place.absent().into())
 }
 
 /// A simulated card between two machines, of which `board` gives the DDR.

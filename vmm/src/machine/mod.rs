@@ -17,7 +17,7 @@ mod psci;
 mod runner;
 mod serial;
 
-pub use base::Base;
+pub use base::{Base, Memory};
 pub use board::{Board, BoardConfig, BoardError};
 pub use kvm::{KvmMachine, KvmParts};
 pub use pc::{Pc, PcConfig, PcError};

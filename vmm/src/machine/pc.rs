@@ -1,7 +1,7 @@
 //! The x86-64 host: a hardware-reduced ACPI machine that runs 64-bit code from
 //! its first instruction.
 
-use super::base::{self, Base, MapError, PciMap};
+use super::base::{Base, MapError, Memory, PciMap};
 use super::pc_irqs::PcIrqs;
 use super::{KvmMachine, KvmParts, Machine, MachineParts, Runner, pc_acpi, pc_boot};
 use crate::accel::Accelerator;
@@ -125,19 +125,21 @@ pub struct Pc {
 
 impl Pc {
     /// Memory, interrupt controllers and an empty PCI bus.
-    pub fn new(memory: u64, accelerator: Accelerator) -> Result<Self, PcError> {
-        let low = memory.min(map::LOW_RAM_END);
+    pub fn new(memory: impl Into<Memory>, accelerator: Accelerator) -> Result<Self, PcError> {
+        let memory = memory.into();
+        let bytes = memory.bytes;
+        let low = bytes.min(map::LOW_RAM_END);
         if low < 16 << 20 {
             return Err(PcError::TooSmall {
-                memory: memory >> 20,
+                memory: bytes >> 20,
                 needed: 64,
             });
         }
         let mut layout = vec![(0, low)];
-        if memory > low {
-            layout.push((map::HIGH_RAM, memory - low));
+        if bytes > low {
+            layout.push((map::HIGH_RAM, bytes - low));
         }
-        let (ram, signal) = base::memory(&layout)?;
+        let (ram, signal) = memory.map(&layout)?;
         let irqs = Arc::new(match accelerator {
             Accelerator::Emulated => PcIrqs::emulated(signal.clone()),
             Accelerator::Kvm => PcIrqs::kvm(ram.clone())?,

@@ -47,7 +47,7 @@ pub(super) fn fill(topology: &mut TopologySpec, base: &Path) {
             nic.name.get_or_insert_with(|| format!("eth{at}"));
             nic.mtu.get_or_insert(1500);
             if let Some(socket) = &mut nic.vhost_user {
-                anchor(socket, base);
+                anchor(socket.socket_mut(), base);
             }
             let mut last = at + 1;
             while nic.mac.is_none() {

@@ -27,7 +27,7 @@ pub use error::{Origin, Problem, TopologyError};
 pub use schema::{json_schema, reference_page};
 pub use spec::{
     Accel, Arch, FileSpec, GuestSpec, ImageFiles, ImageSpec, NicBackend, NicSpec, TimeMode,
-    TopologySpec,
+    TopologySpec, VhostUserSocket, VhostUserSpec,
 };
 pub use units::{Cidr, Duration, Mac, Mode, OneOrMany, Percent, Rate, Size};
 

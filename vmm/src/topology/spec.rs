@@ -251,9 +251,9 @@ pub struct NicSpec {
     /// A TAP device of this machine, served by the kernel's vhost-net.
     #[serde(rename = "vhost-net", skip_serializing_if = "Option::is_none")]
     pub vhost_net: Option<String>,
-    /// The socket of a vhost-user back end.
+    /// A process that works on the interface's rings: a vhost-user back end.
     #[serde(rename = "vhost-user", skip_serializing_if = "Option::is_none")]
-    pub vhost_user: Option<PathBuf>,
+    pub vhost_user: Option<VhostUserSpec>,
     /// Gives every frame back to the guest.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub loopback: bool,
@@ -267,6 +267,72 @@ pub struct NicSpec {
     /// Largest packet in bytes. Default: 1500.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u16>,
+    /// Pairs of receive and transmit queues, 1 to 16. Default: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queues: Option<u16>,
+}
+
+/// Where a vhost-user back end is found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum VhostUserSpec {
+    /// The socket at which it listens.
+    Path(PathBuf),
+    /// A socket, and which end this is.
+    Socket(VhostUserSocket),
+}
+
+/// A vhost-user socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VhostUserSocket {
+    /// The socket's path.
+    pub socket: PathBuf,
+    /// Make the socket and let the back end connect to it, instead of
+    /// connecting to one that listens.
+    #[serde(default)]
+    pub server: bool,
+}
+
+impl VhostUserSpec {
+    /// The socket's path.
+    pub fn socket(&self) -> &std::path::Path {
+        match self {
+            Self::Path(path) => path,
+            Self::Socket(socket) => &socket.socket,
+        }
+    }
+    /// As [`VhostUserSpec::socket`].
+    pub fn socket_mut(&mut self) -> &mut PathBuf {
+        match self {
+            Self::Path(path) => path,
+            Self::Socket(socket) => &mut socket.socket,
+        }
+    }
+    /// Whether the back end connects to this process.
+    pub fn server(&self) -> bool {
+        matches!(self, Self::Socket(socket) if socket.server)
+    }
+}
+
+impl<'de> Deserialize<'de> for VhostUserSpec {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Place;
+        impl<'de> Visitor<'de> for Place {
+            type Value = VhostUserSpec;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a socket's path or { socket: PATH, server: true }")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<VhostUserSpec, E> {
+                Ok(VhostUserSpec::Path(text.into()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<VhostUserSpec, A::Error> {
+                VhostUserSocket::deserialize(de::value::MapAccessDeserializer::new(map))
+                    .map(VhostUserSpec::Socket)
+            }
+        }
+        d.deserialize_any(Place)
+    }
 }
 
 /// What a network interface is connected to.
@@ -280,8 +346,8 @@ pub enum NicBackend<'a> {
     Tap(&'a str),
     /// The TAP device of this name, through vhost-net.
     VhostNet(&'a str),
-    /// The vhost-user socket at this path.
-    VhostUser(&'a std::path::Path),
+    /// The vhost-user back end at this place.
+    VhostUser(&'a VhostUserSpec),
     /// Itself.
     Loopback,
 }
@@ -295,7 +361,7 @@ impl NicSpec {
         all.extend(self.link.as_deref().map(NicBackend::Link));
         all.extend(self.tap.as_deref().map(NicBackend::Tap));
         all.extend(self.vhost_net.as_deref().map(NicBackend::VhostNet));
-        all.extend(self.vhost_user.as_deref().map(NicBackend::VhostUser));
+        all.extend(self.vhost_user.as_ref().map(NicBackend::VhostUser));
         all.extend(self.loopback.then_some(NicBackend::Loopback));
         all
     }
@@ -309,6 +375,10 @@ impl NicSpec {
     /// Its name; a loaded topology has every default filled in.
     pub fn name(&self) -> &str {
         self.name.as_deref().unwrap_or("eth0")
+    }
+    /// Its queue pairs.
+    pub fn queues(&self) -> u16 {
+        self.queues.unwrap_or(1)
     }
     /// Its MTU in bytes.
     pub fn mtu(&self) -> u16 {

@@ -51,11 +51,20 @@ pub struct Machine {
     pub msi: Arc<MsiLog>,
     /// Virtual time.
     pub now: SimTime,
+    /// Most times that [`Machine::service`] lets time move on.
+    pub advances: u32,
 }
 
 impl Machine {
     /// With `bytes` of RAM.
     pub fn new(bytes: u64) -> Self {
+        Self::with_ram(bus::create_ram(&[(0, bytes)]).expect("memory for a test"))
+    }
+    /// With `bytes` of RAM that other processes can map.
+    pub fn shared(bytes: u64) -> Self {
+        Self::with_ram(bus::create_shared_ram(&[(0, bytes)]).expect("memory for a test"))
+    }
+    fn with_ram(ram: GuestRam) -> Self {
         let root = Root::new();
         let windows = Windows::new(&root);
         let mut bus = AddressSpace::new();
@@ -68,11 +77,12 @@ impl Machine {
             bus.map(start, len, device).expect("windows are disjoint");
         }
         Self {
-            ram: Arc::new(bus::create_ram(&[(0, bytes)]).expect("memory for a test")),
+            ram: Arc::new(ram),
             root,
             bus,
             msi: Arc::new(MsiLog::default()),
             now: SimTime::ZERO,
+            advances: 1000,
         }
     }
     /// An identity for the function that goes to `slot`.
@@ -114,17 +124,17 @@ impl Machine {
             self.service();
         }
     }
-    /// Services the root until it is idle. Time moves to the next event, a
-    /// thousand times at most (a device may poll).
+    /// Services the root until it is idle. Time moves to the next event, as
+    /// often as [`Machine::advances`] says (a device may poll).
     pub fn service(&mut self) {
         let mut advances = 0;
         for _ in 0..100_000 {
             match self.root.service(self.now) {
                 Next::At(at) if at > self.now => {
-                    advances += 1;
-                    if advances > 1000 {
+                    if advances == self.advances {
                         return;
                     }
+                    advances += 1;
                     self.now = at;
                 }
                 Next::At(_) => {}

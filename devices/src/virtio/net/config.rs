@@ -105,6 +105,20 @@ pub mod feature {
         }
         bits
     }
+    /// Features that whoever works on the rings must bear; the others are the
+    /// device's own.
+    pub(crate) const FRAMES: u64 = CSUM
+        | HOST_TSO4
+        | HOST_TSO6
+        | HOST_ECN
+        | HOST_UFO
+        | HOST_USO
+        | MRG_RXBUF
+        | CTRL_GUEST_OFFLOADS
+        | GUEST_OFFLOADS;
+    /// Features of frames that pass through the device's own hands.
+    pub(crate) const INSIDE: u64 = CTRL_RX | CTRL_VLAN | CTRL_RX_EXTRA | NOTF_COAL | VQ_NOTF_COAL;
+
     /// What the driver accepts in frames it receives.
     pub(crate) fn guest_offloads(accepted: u64) -> Offloads {
         let has = |bits: u64| accepted & bits == bits;
@@ -126,6 +140,19 @@ pub mod feature {
             (offloads.ecn, HOST_ECN),
             (offloads.ufo, HOST_UFO),
             (offloads.uso, HOST_USO),
+        ]
+        .into_iter()
+        .fold(0, |bits, (on, bit)| if on { bits | bit } else { bits })
+    }
+    /// The features behind offloads of the receiving side.
+    pub(crate) fn guest_bits(offloads: Offloads) -> u64 {
+        [
+            (offloads.csum, GUEST_CSUM),
+            (offloads.tso4, GUEST_TSO4),
+            (offloads.tso6, GUEST_TSO6),
+            (offloads.ecn, GUEST_ECN),
+            (offloads.ufo, GUEST_UFO),
+            (offloads.uso, GUEST_USO4 | GUEST_USO6),
         ]
         .into_iter()
         .fold(0, |bits, (on, bit)| if on { bits | bit } else { bits })

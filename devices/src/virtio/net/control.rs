@@ -201,6 +201,7 @@ impl Net {
         let valid = pairs >= 1 && usize::from(pairs) <= self.pairs.len();
         if valid {
             self.active_pairs = usize::from(pairs);
+            self.backend.set_pairs(pairs);
             // What waits in queues that were off, or can now go elsewhere.
             for pair in &mut self.pairs {
                 for queue in [&mut pair.rx, &mut pair.tx].into_iter().flatten() {

@@ -9,6 +9,7 @@ mod control;
 mod counters;
 mod filter;
 mod moderation;
+mod rings;
 mod rx;
 mod steering;
 mod tx;
@@ -62,6 +63,10 @@ struct Pair {
 pub struct Net {
     spec: NetSpec,
     backend: Box<dyn NetBackend>,
+    /// What the far side bears that works on the rings itself.
+    ring_features: Option<u64>,
+    /// It is there.
+    far_up: bool,
     dma: Option<DmaTarget>,
     pairs: Vec<Pair>,
     /// Pairs that receive.
@@ -86,9 +91,14 @@ pub struct Net {
 
 impl Net {
     /// A device by `spec` whose far side is `backend`.
-    pub fn new(spec: NetSpec, backend: Box<dyn NetBackend>) -> Self {
+    pub fn new(mut spec: NetSpec, mut backend: Box<dyn NetBackend>) -> Self {
+        if let Some(rings) = backend.rings() {
+            spec.queue_pairs = spec.queue_pairs.min(rings.max_pairs());
+        }
         let spec = spec.clamped();
         Self {
+            ring_features: backend.rings().map(|rings| rings.features()),
+            far_up: true,
             pairs: (0..spec.queue_pairs).map(|_| Pair::default()).collect(),
             active_pairs: 1,
             control: None,
@@ -248,7 +258,11 @@ impl Service for Net {
         let Some(dma) = self.dma.take() else {
             return Next::OnKick;
         };
-        let next = dma.memory().map_or(Next::OnKick, |ram| self.work(now, ram));
+        let next = match dma.memory() {
+            _ if self.ring_features.is_some() => self.work_outside(now, &dma),
+            Some(ram) => self.work(now, ram),
+            None => Next::OnKick,
+        };
         self.dma = Some(dma);
         next
     }
@@ -262,7 +276,15 @@ impl VirtioDevice for Net {
         0x02_00_00
     }
     fn features(&self) -> u64 {
-        feature::closed(self.spec.offered() & !feature::host_bits(!self.backend.offloads()))
+        let mine = self.spec.offered() & !feature::host_bits(!self.backend.offloads());
+        feature::closed(match self.ring_features {
+            Some(far) => mine & !feature::INSIDE & !(feature::FRAMES & !far),
+            None => mine,
+        })
+    }
+    fn transport_features(&self) -> u64 {
+        use super::feature::{RING_RESET, TRANSPORT};
+        TRANSPORT & (self.ring_features.unwrap_or(TRANSPORT) | RING_RESET)
     }
     fn queue_sizes(&self) -> Vec<u16> {
         let control = usize::from(self.spec.offered() & feature::CTRL_VQ != 0);
@@ -273,7 +295,8 @@ impl VirtioDevice for Net {
         sizes
     }
     fn config_read(&mut self, offset: u64, data: &mut [u8]) {
-        let status = u16::from(self.link_up) | u16::from(self.announce) << 1;
+        let up = self.link_up && self.far_up;
+        let status = u16::from(up) | u16::from(self.announce) << 1;
         let image = self.spec.config_image(self.filter.mac, status);
         data.fill(0);
         let from = image.get(offset as usize..).unwrap_or_default();
@@ -298,6 +321,9 @@ impl VirtioDevice for Net {
         self.features = accepted;
         self.offloads = feature::guest_offloads(accepted);
         self.backend.set_offloads(self.offloads);
+        if let Some(rings) = self.backend.rings() {
+            rings.negotiate(accepted);
+        }
         self.filter = Filter::open(self.filter.mac);
         if accepted & feature::CTRL_VLAN != 0 {
             self.filter.filter_vlans();
@@ -309,6 +335,10 @@ impl VirtioDevice for Net {
             self.backend.start(dma);
             self.dma = Some(dma.clone());
         }
+        let (queue, irq) = match self.give_away(index, queue, irq) {
+            Some(kept) => kept,
+            None => return,
+        };
         let limits = match self.pairs.get(usize::from(index / 2)) {
             Some(pair) if index.is_multiple_of(2) => pair.rx_limits,
             Some(pair) => pair.tx_limits,
@@ -324,11 +354,18 @@ impl VirtioDevice for Net {
         }
     }
     fn stop_queue(&mut self, index: u16) -> Option<QueueState> {
+        if let Some(queue) = self.take_back(index) {
+            return Some(queue.state());
+        }
         let active = self.queue_mut(index)?.take()?;
         Some(active.queue.state())
     }
     fn kick(&mut self, index: u16) {
-        if let Some(Some(queue)) = self.queue_mut(index) {
+        if self.is_outside(index) {
+            if let Some(rings) = self.backend.rings() {
+                rings.kick(index);
+            }
+        } else if let Some(Some(queue)) = self.queue_mut(index) {
             queue.kicked = true;
         }
         let pair = match usize::from(index) == self.control_index() {
@@ -358,6 +395,7 @@ impl VirtioDevice for Net {
         self.features = 0;
         self.rx_blocked = false;
         self.backend.set_offloads(Offloads::default());
+        self.backend.set_pairs(1);
         self.backend.reset();
     }
     fn take_events(&mut self) -> DeviceEvents {

@@ -42,6 +42,8 @@ struct Sink<'a> {
     /// The lane of the reservation.
     lane: usize,
     steering: &'a Table,
+    /// The pair that the back end chose.
+    chosen: Option<u16>,
     filter: &'a Filter,
     /// The filter has not seen the frame yet.
     unfiltered: bool,
@@ -101,6 +103,7 @@ impl Net {
             lanes,
             lane: 0,
             steering: &self.steering,
+            chosen: None,
             filter: &self.filter,
             unfiltered: false,
             scratch: &mut self.rx_scratch,
@@ -247,9 +250,10 @@ impl FrameSink for Sink<'_> {
         if self.error.is_some() || self.budget == 0 {
             return Reserve::Full;
         }
-        self.lane = match self.lanes.len() {
-            0 | 1 => 0,
-            lanes => self.steering.find(head, lanes),
+        self.lane = match (self.lanes.len(), self.chosen) {
+            (0 | 1, _) => 0,
+            (lanes, Some(chosen)) => usize::from(chosen) % lanes,
+            (lanes, None) => self.steering.find(head, lanes),
         };
         let Some(lane) = self.lanes.get_mut(self.lane) else {
             return Reserve::Full;
@@ -294,6 +298,9 @@ impl FrameSink for Sink<'_> {
             memory: lane.ring.memory(),
         })
     }
+    fn steer(&mut self, pair: Option<u16>) {
+        self.chosen = pair;
+    }
     fn commit(&mut self, header: &Header) {
         let (Some(len), Some(lane)) = (self.reserved.take(), self.lanes.get_mut(self.lane)) else {
             return;
@@ -310,6 +317,7 @@ impl FrameSink for Sink<'_> {
                     .get(self.header_segments..)
                     .unwrap_or_default(),
                 memory: ram,
+                queue: 0,
             };
             let mut head = [0; HEAD];
             if frame.copy_to(&mut head) && !self.filter.passes(&head) {
@@ -335,6 +343,7 @@ impl FrameSink for Sink<'_> {
                     .get(self.header_segments..)
                     .unwrap_or_default(),
                 memory: ram,
+                queue: 0,
             };
             if plain && checksum::finish(&frame).is_some() {
                 header.flags &= !Header::NEEDS_CSUM;

@@ -14,6 +14,7 @@ struct Rules {
     header_len: u32,
     offloads: Offloads,
     link_up: bool,
+    pair: u16,
 }
 
 enum Step {
@@ -33,6 +34,7 @@ impl Net {
             header_len: self.header_len(),
             offloads: feature::host_offloads(self.features),
             link_up: self.link_up,
+            pair: pair as u16,
         };
         let learn = self.active_pairs > 1;
         let index = pair as u16;
@@ -152,6 +154,7 @@ fn step(
         len,
         segments: segments.get(skip..).unwrap_or_default(),
         memory: ram,
+        queue: rules.pair,
     };
     if backend.transmit(now, frame) == TxStatus::Full {
         return Ok(Step::Full);

@@ -13,6 +13,8 @@ use std::sync::Arc;
 /// Vendor-specific capability.
 const VENDOR_CAPABILITY: u8 = 0x09;
 const VIRTIO_VENDOR: u16 = 0x1af4;
+/// The command register of a PCI function.
+const COMMAND: usize = 4;
 /// `cfg_type` values (virtio 1.2, section 4.1.4).
 const TYPE_COMMON: u8 = 1;
 const TYPE_NOTIFY: u8 = 2;
@@ -96,7 +98,7 @@ impl VirtioPci {
         state.add_express()?;
         let interrupts = Interrupts::new(msix, Arc::clone(&state.intx), queues);
         let legacy = if transitional { feature::ANY_LAYOUT } else { 0 };
-        let offered = device.features() | feature::TRANSPORT | legacy;
+        let offered = device.features() | device.transport_features() | legacy;
         Ok(Self {
             common: Common::new(device, offered, dma, Arc::new(interrupts)),
             state,
@@ -286,6 +288,11 @@ impl PciFunction for VirtioPci {
         {
             let data = self.state.config.u32(self.access + 16).to_le_bytes();
             return self.modern_write(at, &data[..width]);
+        }
+        // The device may have to stop, or can start, when DMA is switched.
+        let command = offset < COMMAND + 2 && COMMAND < offset + len;
+        if command && self.common.started() {
+            return Action::Service;
         }
         Action::None
     }

@@ -17,6 +17,8 @@ pub use split::{Ring, Walk};
 
 use bus::GuestRam;
 use serde::{Deserialize, Serialize};
+use std::sync::atomic::Ordering;
+use vm_memory::{Bytes, GuestAddress};
 
 /// Largest queue that is offered.
 pub const MAX_QUEUE_SIZE: u16 = 1024;
@@ -135,6 +137,26 @@ impl Queue {
     /// How far it has come.
     pub fn state(&self) -> QueueState {
         self.state
+    }
+    /// A queue that somebody else worked on and gave back: it goes on after
+    /// what has been used in `ram`. Chains that were taken and not used by then
+    /// are taken once more.
+    pub fn resume(self, ram: &GuestRam) -> Self {
+        let at = GuestAddress(self.config.used.wrapping_add(2));
+        let used = ram
+            .load(at, Ordering::Acquire)
+            .map_or(self.state.next_used, u16::from_le);
+        self.with_state(QueueState {
+            next_available: used,
+            next_used: used,
+        })
+    }
+    /// The same queue, as far as `state` says.
+    pub fn with_state(mut self, state: QueueState) -> Self {
+        self.state = state;
+        self.asked = None;
+        self.quiet = false;
+        self
     }
     /// Looks at the queue in `ram`, for one batch of work.
     pub fn ring<'a>(&'a mut self, ram: &'a GuestRam) -> Result<Ring<'a>, RingError> {

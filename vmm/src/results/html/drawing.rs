@@ -26,7 +26,9 @@ impl Node {
             NicBackend::Link(name) => Self::Other(name.to_owned(), "switch"),
             NicBackend::Tap(name) => Self::Other(name.to_owned(), "tap of this machine"),
             NicBackend::VhostNet(name) => Self::Other(name.to_owned(), "tap by vhost-net"),
-            NicBackend::VhostUser(path) => Self::Other(path.display().to_string(), "vhost-user"),
+            NicBackend::VhostUser(place) => {
+                Self::Other(place.socket().display().to_string(), "vhost-user")
+            }
             NicBackend::Loopback => Self::Other(format!("{guest}.{}", nic.name()), "loopback"),
         }
     }

@@ -36,6 +36,7 @@ guests:
       - { name: eth1, tap: tap0 }
       - { vhost-net: tap1 }
       - { vhost-user: ./sock }
+      - { vhost-user: { socket: ./listen, server: true }, queues: 4 }
       - { loopback: true }
       - { tap: tap2, address: "fd00::1/64" }
   board:
@@ -103,18 +104,26 @@ fn everything_is_read_as_written() {
     assert_eq!(host.files[0].from, Path::new("/base/a.bin"));
     assert_eq!(host.files[1].from, Path::new("/abs"));
     let names: Vec<_> = host.nics.iter().map(NicSpec::name).collect();
-    assert_eq!(names, ["eth0", "eth1", "eth2", "eth3", "eth4", "eth5"]);
     assert_eq!(
-        host.nics[3].backend(),
-        NicBackend::VhostUser(Path::new("/base/sock"))
+        names,
+        ["eth0", "eth1", "eth2", "eth3", "eth4", "eth5", "eth6"]
     );
+    let places = [&host.nics[3], &host.nics[4]].map(|nic| {
+        let NicBackend::VhostUser(place) = nic.backend() else {
+            panic!("{nic:?}");
+        };
+        (place.socket(), place.server(), nic.queues())
+    });
+    let [connect, listen] = places;
+    assert_eq!(connect, (Path::new("/base/sock"), false, 1));
+    assert_eq!(listen, (Path::new("/base/listen"), true, 4));
     assert_eq!(host.nics[2].backend(), NicBackend::VhostNet("tap1"));
     let macs: std::collections::BTreeSet<_> = t
         .guests
         .values()
         .flat_map(|g| g.nics.iter().map(|n| n.mac))
         .collect();
-    assert_eq!(macs.len(), 7, "each has an address of its own");
+    assert_eq!(macs.len(), 8, "each has an address of its own");
     let CheckSpec::Ping(ping) = &t.checks[0] else {
         panic!("{:?}", t.checks[0]);
     };

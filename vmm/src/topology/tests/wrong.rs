@@ -113,6 +113,9 @@ wrong! {
     third_guest_on_a_card: "guests:\n  host: {}\n  board: {}\n  extra:\n    nics: [{ card: fpga0 }]\ncards:\n  fpga0: {}\n";
     tap_name_too_long: "guests:\n  host:\n    nics: [{ tap: a-very-long-tap-name }]\n";
     tap_used_twice: "guests:\n  a:\n    nics: [{ tap: tap0 }]\n  b:\n    nics: [{ vhost-net: tap0 }]\n";
+    nic_with_too_many_queues: "guests:\n  host:\n    nics: [{ tap: tap0, queues: 17 }]\n";
+    vhost_user_unknown_key: "guests:\n  host:\n    nics: [{ vhost-user: { socket: ./s, listen: true } }]\n";
+    capture_of_a_vhost_nic: "guests:\n  host:\n    nics: [{ vhost-net: tap0 }]\ncapture: [host.eth0]\n";
     tap_in_lockstep: "time: lockstep\nguests:\n  a:\n    nics: [{ tap: tap0 }]\n";
     address_without_prefix: "guests:\n  a:\n    nics: [{ tap: t, address: 10.0.0.1 }]\n";
     address_not_an_address: "guests:\n  a:\n    nics: [{ tap: t, address: 10.0.0.300/24 }]\n";

@@ -3,7 +3,7 @@
 use super::Context;
 use crate::topology::card::Function;
 use crate::topology::error::suggest;
-use crate::topology::spec::{NicBackend, NicSpec};
+use crate::topology::spec::{NicBackend, NicSpec, TopologySpec};
 use crate::topology::units::Cidr;
 use std::collections::BTreeMap;
 
@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 const NAME: usize = 15;
 /// Linux's sun_path without the final zero.
 const SOCKET: usize = 107;
+/// Most queue pairs of an interface.
+const MAX_QUEUES: u16 = 16;
 
 pub(super) fn check(context: &mut Context<'_>) {
     let topology = context.topology;
@@ -70,6 +72,11 @@ pub(super) fn check(context: &mut Context<'_>) {
                     context.problem(&format!("{path}.address"), what, "change one of them");
                 }
             }
+            if !(1..=MAX_QUEUES).contains(&nic.queues()) {
+                let what = format!("{} queue pairs are not possible", nic.queues());
+                let hint = format!("write 1 to {MAX_QUEUES}");
+                context.problem(&format!("{path}.queues"), what, hint);
+            }
             if nic.mtu() < 68 {
                 let what = format!("an MTU of {} is too small", nic.mtu());
                 context.problem(
@@ -113,7 +120,7 @@ fn connection(context: &mut Context<'_>, path: &str, guest: &str, nic: &NicSpec)
         }
         NicBackend::VhostUser(socket) => {
             let at = format!("{path}.vhost-user");
-            let length = socket.as_os_str().len();
+            let length = socket.socket().as_os_str().len();
             if length == 0 || length > SOCKET {
                 let what = format!("a socket's path cannot have {length} characters");
                 context.problem(&at, what, format!("write 1 to {SOCKET} characters"));
@@ -227,6 +234,12 @@ fn captures(context: &mut Context<'_>) {
                 format!("there is nothing to capture at '{point}'"),
                 hint,
             );
+        } else if outside_nics(topology).contains(point) {
+            context.problem(
+                &path,
+                format!("the frames of '{point}' do not pass through this process"),
+                "capture at its other end, or write 'tap:' instead of 'vhost-net:'",
+            );
         } else if topology.capture[..i].contains(point) {
             context.problem(
                 &path,
@@ -235,6 +248,19 @@ fn captures(context: &mut Context<'_>) {
             );
         }
     }
+}
+
+/// Interfaces whose frames are moved by somebody else.
+fn outside_nics(topology: &TopologySpec) -> Vec<String> {
+    let mut all = Vec::new();
+    for (guest, spec) in &topology.guests {
+        let outside = spec.nics.iter().filter(|nic| {
+            let backend = nic.backend();
+            matches!(backend, NicBackend::VhostNet(_) | NicBackend::VhostUser(_))
+        });
+        all.extend(outside.map(|nic| format!("{guest}.{}", nic.name())));
+    }
+    all
 }
 
 fn bad_interface(name: &str) -> bool {
