@@ -6,3 +6,4 @@ pub mod pci;
 pub mod rtc;
 pub mod serial;
 pub mod virtio;
+pub mod xdma;

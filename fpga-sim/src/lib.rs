@@ -4,6 +4,7 @@
 //! * [`card`]: the card as its two machines and their NICs see it.
 //! * [`dma`]: the DMA engine, whoever programs it.
 //! * [`queue`]: the hard queues.
+//! * [`xdma`]: the DMA engine's registers, as real drivers program them.
 //! * [`timing`]: how long things take.
 
 pub mod card;
@@ -11,3 +12,4 @@ pub mod dma;
 pub mod queue;
 pub mod ring;
 pub mod timing;
+pub mod xdma;

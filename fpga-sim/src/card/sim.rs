@@ -9,7 +9,7 @@ use super::{Card, CardFault, Side};
 use crate::dma::{self, Axi};
 use crate::queue::{self, HardQueue, QueueWindow, Role, UserBar};
 use crate::ring::{DdrWindow, Geometry};
-use crate::timing::{LinkClock, Way};
+use crate::timing::{LinkClock, Transfer, Way};
 use bus::{DeviceHandle, GuestRam, IrqLine, Segment, SimTime, Wake};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -144,6 +144,24 @@ impl SimCard {
         if let Some(slot) = self.user_irqs.get(n) {
             let line = slot.lock().unwrap_or_else(PoisonError::into_inner).clone();
             line.set_level(level);
+        }
+    }
+
+    /// Puts `bytes` in `frames` pieces on the link of a timed card at `now`:
+    /// begins `transfer`, or makes it longer. Called on the host's side only,
+    /// which owns the link's clock.
+    pub(crate) fn carry(
+        &self,
+        way: Way,
+        now: SimTime,
+        transfer: &mut Option<Transfer>,
+        frames: u32,
+        bytes: u64,
+    ) {
+        let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        match transfer {
+            Some(transfer) => link.extend(way, transfer, frames, bytes),
+            None => *transfer = Some(link.begin(way, now, frames, bytes)),
         }
     }
 

@@ -97,9 +97,29 @@ pub struct Channel {
     block: Vec<u8>,
     in_block: usize,
     current: Option<Current>,
+    held: Option<Outcome>,
     bytes: u64,
     beats: u64,
     cycles: u64,
+}
+
+/// What a channel has to tell.
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    /// A descriptor is done.
+    Done(Descriptor),
+    /// The chain stops for this status bit.
+    Stop(u32),
+}
+
+impl Outcome {
+    /// Whether software can see it besides in the count.
+    fn shows(&self) -> bool {
+        match self {
+            Self::Done(descriptor) => descriptor.stop || descriptor.completed,
+            Self::Stop(_) => true,
+        }
+    }
 }
 
 /// Why a channel stops.
@@ -125,6 +145,7 @@ impl Channel {
             block: Vec::new(),
             in_block: 0,
             current: None,
+            held: None,
             bytes: 0,
             beats: 0,
             cycles: 0,
@@ -150,7 +171,12 @@ impl Channel {
             self.block.clear();
             self.in_block = 0;
             self.current = None;
+            self.held = None;
         }
+    }
+    /// Whether something is done that was not told yet.
+    pub fn holds(&self) -> bool {
+        self.held.is_some()
     }
     /// The status word.
     pub fn status(&self) -> u32 {
@@ -186,37 +212,49 @@ impl Channel {
     }
 
     /// Works for up to `budget` bytes and as many descriptors as that pays for
-    /// (each costs at least 64).
-    pub fn service(&mut self, host: &DmaTarget, axi: &Axi, budget: u64) -> Serviced {
+    /// (each costs at least 64). With `hold`, it ends behind a descriptor whose
+    /// end software can see, and the next call tells it: the caller decides when.
+    pub fn service(&mut self, host: &DmaTarget, axi: &Axi, budget: u64, hold: bool) -> Serviced {
         let mut did = Serviced::default();
         let mut left = budget;
-        while self.busy() {
+        if host.bus_master()
+            && let Some(outcome) = self.held.take()
+        {
+            self.show(outcome, host);
+        }
+        while self.busy() && self.held.is_none() {
             if left == 0 {
                 did.more = true;
                 break;
             }
-            let moved = match self.step(host, axi, left, &mut did) {
-                Ok(moved) => moved,
+            let (moved, outcome) = match self.step(host, axi, left, &mut did) {
+                Ok(done) => done,
                 Err(Stop::Stall) => break,
-                Err(Stop::Log(bit)) => {
-                    self.stop(bit, host);
-                    break;
-                }
+                Err(Stop::Log(bit)) => (0, Some(Outcome::Stop(bit))),
             };
             left = left.saturating_sub(moved);
+            match outcome {
+                Some(outcome) if hold && outcome.shows() => {
+                    self.held = Some(outcome);
+                    did.more = true;
+                }
+                Some(outcome) => self.show(outcome, host),
+                None => {}
+            }
         }
         self.bytes += did.bytes;
         did
     }
 
-    /// Fetches, moves a piece, or ends a descriptor. Returns what it cost.
+    /// Fetches, moves a piece, or ends a descriptor. Returns what it cost, and
+    /// what there is to tell.
     fn step(
         &mut self,
         host: &DmaTarget,
         axi: &Axi,
         budget: u64,
         did: &mut Serviced,
-    ) -> Result<u64, Stop> {
+    ) -> Result<(u64, Option<Outcome>), Stop> {
         let Some(memory) = host.memory() else {
             return Err(Stop::Stall);
         };
@@ -251,12 +289,19 @@ impl Channel {
         current.done += moved;
         if current.done < current.descriptor.length {
             self.current = Some(current);
-            return Ok(u64::from(moved.max(1)));
+            return Ok((u64::from(moved.max(1)), None));
         }
         self.current = None;
         did.descriptors += 1;
-        self.end(&current.descriptor, host);
-        Ok(u64::from(moved.max(64)))
+        let outcome = Outcome::Done(current.descriptor);
+        Ok((u64::from(moved.max(64)), Some(outcome)))
+    }
+
+    fn show(&mut self, outcome: Outcome, host: &DmaTarget) {
+        match outcome {
+            Outcome::Done(descriptor) => self.end(&descriptor, host),
+            Outcome::Stop(bit) => self.stop(bit, host),
+        }
     }
 
     /// A descriptor is done: count, status, write-back.

@@ -52,7 +52,7 @@ impl Engine {
     pub fn service(&mut self, host: &DmaTarget, axi: &Axi, budget: u64) -> Serviced {
         let mut all = Serviced::default();
         for channel in self.h2c.iter_mut().chain(&mut self.c2h) {
-            let did = channel.service(host, axi, budget);
+            let did = channel.service(host, axi, budget, false);
             all.bytes += did.bytes;
             all.descriptors += did.descriptors;
             all.more |= did.more;

@@ -7,8 +7,8 @@ use crate::machine::build::{Nic, Platform, StartConfig, Wire, sim_card, switch};
 use crate::machine::{Memory, SharedSink, Taps};
 use crate::run::{Guest, GuestLink};
 use crate::topology::{
-    self, CardBackend, CardSpec, DmaProfile, GuestSpec, NicBackend, NicSpec, OnFull, TimeMode,
-    TopologySpec,
+    self, CardBackend, CardSpec, DmaProfile, Function, GuestSpec, NicBackend, NicSpec, OnFull,
+    TimeMode, TopologySpec,
 };
 use anyhow::{Context, Result, bail};
 use bus::SimTime;
@@ -130,6 +130,8 @@ pub(super) fn prepare(
                 .with_context(|| format!("guest '{name}'"))?;
             all.nics.push((full, nic));
         }
+        connect(&mut platform, topology, name, &all.cards)
+            .with_context(|| format!("guest '{name}'"))?;
         let log = out.join(format!("console-{name}.log"));
         let console_sink = console::sink(&log, show == Some(name))
             .with_context(|| format!("cannot write {}", log.display()))?;
@@ -161,7 +163,7 @@ pub(super) fn prepare(
             } else {
                 clock::epoch()
             },
-            strict_alignment: false,
+            strict_alignment: spec.strict_alignment,
         };
         let machine = platform
             .start(
@@ -296,6 +298,27 @@ fn wire(
             Wire::VhostUser(place.socket().to_owned(), role)
         }
     })
+}
+
+/// Gives the guest `name` what it sees of its cards besides their NICs.
+fn connect(
+    platform: &mut Platform,
+    topology: &TopologySpec,
+    name: &str,
+    cards: &BTreeMap<String, Arc<SimCard>>,
+) -> Result<()> {
+    for (card, spec) in &topology.cards {
+        let Some(card) = cards.get(card) else {
+            continue;
+        };
+        if spec.board.as_deref() == Some(name) {
+            platform.add_card_logic(card)?;
+        }
+        if spec.host.as_deref() == Some(name) && spec.expose.contains(&Function::Xdma) {
+            platform.add_xdma(card.clone())?;
+        }
+    }
+    Ok(())
 }
 
 /// What a topology may ask of a card and this version does not do must not be

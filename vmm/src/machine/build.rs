@@ -13,7 +13,9 @@ use devices::pci::{PciError, PciFunction};
 use devices::serial::{SerialInput, SerialSink};
 use devices::virtio::VirtioPci;
 use devices::virtio::net::{Net, NetSpec};
+use devices::xdma::XdmaPci;
 use fpga_sim::card::{Card, CardError, Side, SimCard, SimCardSpec};
+use fpga_sim::queue;
 use guest_images::Arch;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -213,6 +215,23 @@ impl Platform {
             counters,
             _watch: watch,
         })
+    }
+
+    /// Maps the register windows of `card`'s logic into its board.
+    pub fn add_card_logic(&mut self, card: &SimCard) -> Result<(), BuildError> {
+        for (start, window) in card.board_windows() {
+            let mapped = self.base_mut().map(start, queue::WINDOW, window);
+            mapped.map_err(BoardError::from)?;
+        }
+        Ok(())
+    }
+    /// Puts the XDMA function of `card` into the next free slot of its host.
+    pub fn add_xdma(&mut self, card: Arc<SimCard>) -> Result<(), BuildError> {
+        let base = self.base_mut();
+        let (bdf, line) = base.next_slot();
+        let function = XdmaPci::new(card, base.dma(bdf), line)?;
+        base.root().add(bdf, Box::new(function))?;
+        Ok(())
     }
 
     /// Loads the kernel and makes the machine.

@@ -116,6 +116,10 @@ pub struct GuestSpec {
     pub vcpus: u32,
     /// Emulated only: virtual time that one instruction takes.
     pub instruction_time: Duration,
+    /// ARM64 only: unaligned accesses to device memory fault, as on real
+    /// processors. Programs that `memcpy` on `/dev/mem` then die of SIGBUS.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub strict_alignment: bool,
     /// How long it may take to boot, in host time.
     pub boot_timeout: Duration,
     /// What it boots.
@@ -136,6 +140,7 @@ impl Default for GuestSpec {
             memory: Size::mib(256),
             vcpus: 1,
             instruction_time: Duration(bus::SimTime::from_ps(1000)),
+            strict_alignment: false,
             boot_timeout: Duration(bus::SimTime::from_secs(120)),
             image: ImageSpec::Debian,
             packages: Vec::new(),

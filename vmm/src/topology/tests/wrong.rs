@@ -97,6 +97,7 @@ wrong! {
     time_unknown: "time: fast\nguests: { a: {} }\n";
     image_unknown: "guests:\n  host:\n    image: fedora\n";
     image_with_two_kernels: "guests:\n  host:\n    image: { kernel: ./Image, package: linux-image-amd64 }\n";
+    strict_alignment_on_x86: "guests:\n  host: { strict_alignment: true }\n";
     image_unknown_key: "guests:\n  host:\n    image: { kernel: ./vmlinuz, cmd: quiet }\n";
     packages_with_own_initrd: "guests:\n  host:\n    image: { kernel: k, initrd: i }\n    packages: [iperf3]\n";
     package_name: "guests:\n  host:\n    packages: [\"Open SSH\"]\n";

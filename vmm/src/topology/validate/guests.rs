@@ -64,6 +64,13 @@ fn processors(context: &mut Context<'_>, path: &str, name: &str, guest: &GuestSp
         let hint = "write 10ps to 1us, such as 1ns";
         context.problem(&format!("{path}.instruction_time"), what, hint);
     }
+    if guest.strict_alignment && arch != Arch::Aarch64 {
+        let what = format!(
+            "'strict_alignment' means nothing for an {} guest",
+            arch.name()
+        );
+        context.problem(&format!("{path}.strict_alignment"), what, "remove it");
+    }
     if guest.boot_timeout.0 == SimTime::ZERO {
         let what = "a guest cannot boot in no time";
         context.problem(&format!("{path}.boot_timeout"), what, "write 120s or so");
