@@ -8,7 +8,7 @@
 //! | `decode` | bytes to ops |
 //! | `int` | integer instructions |
 //! | `sse`, `x87` | vector and floating-point instructions |
-//! | `trap` | exceptions as values |
+//! | `trap`, `stack_fault` | exceptions as values; which are of the stack |
 //! | `sys` | system instructions |
 //! | `paging` | page tables |
 //! | `interrupt` | delivery through the IDT, block heads |
@@ -28,6 +28,7 @@ mod lapic;
 pub mod operand;
 mod paging;
 mod sse;
+mod stack_fault;
 mod state;
 mod sys;
 pub mod trap;
@@ -109,7 +110,7 @@ impl Isa for X86 {
         decode::decode(cpu, va, bytes, out)
     }
     fn deliver(cpu: &mut Cpu<X86>) -> Option<VmExit> {
-        let trap = cpu.trap;
+        let trap = stack_fault::sort(cpu, cpu.trap);
         interrupt::deliver(cpu, trap)
     }
     fn poll(cpu: &mut Cpu<X86>, now: SimTime) -> Option<VmExit> {

@@ -2,8 +2,9 @@
 
 use super::X86;
 use super::int::canonical;
+use super::stack_fault;
 use super::sys::{cr0, cr4, efer};
-use super::trap::{X86Trap, gp, vector};
+use super::trap::{X86Trap, vector};
 use crate::Cpu;
 use crate::engine::{Access, Flow, Page};
 
@@ -55,7 +56,7 @@ fn fault(cpu: &mut Cpu<X86>, va: u64, access: Access, mode: u8, why: u32) -> Flo
 /// Translates `va`; see [`crate::Isa::walk`].
 pub(super) fn walk(cpu: &mut Cpu<X86>, va: u64, access: Access, mode: u8) -> Result<Page, Flow> {
     if !canonical(va) {
-        return Err(gp(cpu, 0));
+        return Err(stack_fault::raise(cpu, va, access));
     }
     let nx_reserved = cpu.s.msr.efer & efer::NXE == 0;
     let mut table = cpu.s.cr3 & ADDRESS;

@@ -1,7 +1,7 @@
 //! Page faults, accessed and dirty bits (SDM volume 3, sections 4.6 to 4.8).
 
 use crate::machine::{CODE, Machine, PAGES, PD, PDPT, PML4, PT, STACK};
-use iced_x86::code_asm::{CodeAssembler, eax, ptr, rax};
+use iced_x86::code_asm::*;
 
 const P: u64 = 1;
 const W: u64 = 2;
@@ -153,6 +153,69 @@ fn non_canonical_addresses() {
     m.cpu.s.gpr[0] = 0x8000_0000_0000;
     assert_eq!(m.run_to_handler(), Some(13));
     assert_eq!(m.stack(1), CODE, "a jump to a hole faults at the jump");
+}
+
+/// What is pushed from here is not canonical either.
+const HOLE: u64 = 0x8000_0000_1000;
+
+/// Vector of the exception that user code raises when it uses a hole of the
+/// address space by RSP, RBP and RBX.
+fn in_a_hole(code: fn(&mut CodeAssembler)) -> Option<u8> {
+    let mut m = Machine::new(code);
+    m.user();
+    // OSFXSR.
+    m.cpu.s.cr4 |= 1 << 9;
+    for register in [3, 4, 5] {
+        m.cpu.s.gpr[register] = HOLE;
+    }
+    let vector = m.run_to_handler();
+    assert_eq!(m.stack(0), 0, "error code");
+    assert_eq!(m.stack(1), CODE, "at the instruction");
+    assert_eq!(m.stack(4), HOLE, "RSP as it was");
+    vector
+}
+
+#[test]
+fn stack_faults() {
+    // SDM volume 3, 6.15, vector 12: accesses through SS, by their encoding.
+    let stack: [fn(&mut CodeAssembler); 16] = [
+        |a| a.push(rax).unwrap(),
+        |a| a.push(1).unwrap(),
+        |a| a.pop(rax).unwrap(),
+        |a| a.pushfq().unwrap(),
+        |a| a.popfq().unwrap(),
+        |a| a.call(CODE).unwrap(),
+        |a| a.ret().unwrap(),
+        |a| a.retf().unwrap(),
+        |a| a.iretq().unwrap(),
+        |a| a.enter(8, 0).unwrap(),
+        |a| a.leave().unwrap(),
+        |a| a.mov(rax, qword_ptr(rsp + 8)).unwrap(),
+        |a| a.add(dword_ptr(rbp + 8), eax).unwrap(),
+        |a| a.bts(qword_ptr(rbp), rax).unwrap(),
+        |a| a.movups(xmm0, xmmword_ptr(rsp)).unwrap(),
+        // DS is ignored in 64-bit mode.
+        |a| a.mov(eax, dword_ptr(rbp).ds()).unwrap(),
+    ];
+    for (n, code) in stack.into_iter().enumerate() {
+        assert_eq!(in_a_hole(code), Some(12), "{n}");
+    }
+    let others: [fn(&mut CodeAssembler); 6] = [
+        |a| a.mov(rax, qword_ptr(rbx)).unwrap(),
+        |a| a.push(qword_ptr(rbx)).unwrap(),
+        |a| a.call(qword_ptr(rbx)).unwrap(),
+        |a| a.mov(rax, qword_ptr(rbx + rbp)).unwrap(),
+        |a| a.mov(rax, qword_ptr(rbp).fs()).unwrap(),
+        |a| a.mov(rax, qword_ptr(rsp).gs()).unwrap(),
+    ];
+    for (n, code) in others.into_iter().enumerate() {
+        assert_eq!(in_a_hole(code), Some(13), "{n}");
+    }
+    // A pop into a hole: the stack is right, the operand is not.
+    let mut m = Machine::new(|a| a.pop(qword_ptr(rbp)).unwrap());
+    m.cpu.s.gpr[5] = HOLE;
+    assert_eq!(m.run_to_handler(), Some(12));
+    assert_eq!(m.stack(0), 0);
 }
 
 #[test]

@@ -75,7 +75,8 @@ impl IoApic {
     }
     /// Input `n`. A true level asserts the input whatever polarity the guest
     /// programs. Each call makes a new driver of the wire, so make one and
-    /// clone it; devices that share an input must combine their levels.
+    /// clone it; devices that share an input drive it by a
+    /// [`crate::pci::SharedLine`].
     ///
     /// # Panics
     /// When `n` is 24 or more.

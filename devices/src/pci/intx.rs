@@ -1,8 +1,8 @@
 //! Legacy interrupt pins.
 
 use bus::IrqLine;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The INTx pin of one function: asserted by the device, gated by the Interrupt
 /// Disable bit of the command register.
@@ -42,21 +42,31 @@ impl Intx {
     }
 }
 
-/// `count` lines which are wired together: `line` is high while any of them is.
-/// For functions that share an interrupt controller input.
-pub fn shared_line(line: IrqLine, count: usize) -> Vec<IrqLine> {
-    let high = Arc::new(AtomicU32::new(0));
-    (0..count)
-        .map(|_| {
-            let (line, high) = (line.clone(), high.clone());
-            IrqLine::from_fn(move |level| {
-                let now = if level {
-                    high.fetch_add(1, Ordering::AcqRel) + 1
-                } else {
-                    high.fetch_sub(1, Ordering::AcqRel) - 1
-                };
-                line.set_level(now > 0);
-            })
+/// An interrupt controller input that several functions drive: it is high
+/// while any of them asserts it (PCI 3.0, section 2.2.6).
+#[derive(Clone, Debug)]
+pub struct SharedLine {
+    line: IrqLine,
+    /// How many drivers are high.
+    high: Arc<Mutex<u32>>,
+}
+
+impl SharedLine {
+    /// Shares `line`, which nothing else may drive.
+    pub fn new(line: IrqLine) -> Self {
+        Self {
+            line,
+            high: Arc::default(),
+        }
+    }
+    /// A further driver, low at first.
+    pub fn driver(&self) -> IrqLine {
+        let shared = self.clone();
+        // It is called on changes of this driver alone.
+        IrqLine::from_fn(move |level| {
+            let mut high = shared.high.lock().unwrap_or_else(PoisonError::into_inner);
+            *high = if level { *high + 1 } else { *high - 1 };
+            shared.line.set_level(*high > 0);
         })
-        .collect()
+    }
 }

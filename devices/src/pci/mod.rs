@@ -24,7 +24,7 @@ mod tests;
 pub use bridge::host_bridge;
 pub use config::{ConfigSpace, Identity};
 pub use function::{BarKind, FunctionState, PciFunction};
-pub use intx::{Intx, shared_line};
+pub use intx::{Intx, SharedLine};
 pub use msi::Msi;
 pub use msix::Msix;
 pub use root::{PciError, Root};

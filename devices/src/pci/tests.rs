@@ -1,6 +1,10 @@
 use super::*;
-use crate::virtio::driver::Machine;
-use bus::{Action, Bdf, IoError, IrqLine};
+use crate::irqchip::ioapic::IoApic;
+use crate::net::Loopback;
+use crate::virtio::driver::{Buffer, Driver, Machine};
+use crate::virtio::net::{Net, NetSpec};
+use crate::virtio::{VirtioPci, feature};
+use bus::{Action, Bdf, IoError, IrqLine, MsiMessage, MsiSink, Snapshot};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -252,7 +256,8 @@ fn intx_status_and_disable() {
     m.write(at(4), &[0, 0]);
     assert!(line.level());
     let wired = IrqLine::null();
-    let lines = shared_line(wired.clone(), 2);
+    let shared = SharedLine::new(wired.clone());
+    let lines = [shared.driver(), shared.driver()];
     lines[0].set_level(true);
     lines[1].set_level(true);
     lines[0].set_level(false);
@@ -296,4 +301,49 @@ fn slots_are_checked() {
     let mut header = [0];
     m.root.config_read(Bdf::new(0, 0, 0), 0x0e, &mut header);
     assert_eq!(header, [0x80], "multi-function");
+}
+
+struct NoMessages;
+
+impl MsiSink for NoMessages {
+    fn send(&self, _: MsiMessage) {}
+}
+
+#[test]
+fn six_nics_share_four_pins() {
+    // Without MSI-X, slots 1 and 5, and 2 and 6, drive one input each.
+    let apic = IoApic::new(Arc::new(NoMessages));
+    let pins: Vec<_> = (16..20).map(|n| SharedLine::new(apic.pin(n))).collect();
+    let mut m = Machine::new(4 << 20);
+    let mut nics = Vec::new();
+    for slot in 1..=6u8 {
+        let net = Box::new(Net::new(NetSpec::default(), Box::new(Loopback::new())));
+        let line = pins[usize::from(slot % 4)].driver();
+        let function = VirtioPci::new(net, m.dma(slot), line).unwrap();
+        m.add(slot, Box::new(function));
+        let mut driver = Driver::probe(&mut m, slot);
+        assert!(driver.negotiate(&mut m, feature::VERSION_1));
+        let queue = driver.queue(&mut m, 1, 16, 0x10_0000 + u64::from(slot) * 0x1_0000);
+        driver.start(&mut m);
+        nics.push((driver, queue));
+    }
+    let levels = |apic: &IoApic| apic.save().levels >> 16;
+    assert_eq!(levels(&apic), 0);
+    let mut asserted = Vec::new();
+    for slot in [1usize, 5, 2, 6, 3, 4] {
+        let (driver, queue) = &mut nics[slot - 1];
+        queue.add(&[Buffer::readable(0x20_0000, 100)]).unwrap();
+        driver.kick(&mut m, queue);
+        asserted.push(slot);
+        let expected = asserted.iter().fold(0, |all, slot| all | 1 << (slot % 4));
+        assert_eq!(levels(&apic), expected, "NIC {slot}");
+    }
+    // Reading the ISR register takes a NIC's interrupt back, not its
+    // neighbour's.
+    for slot in [5usize, 2, 4, 1, 3, 6] {
+        assert_eq!(m.read::<1>(nics[slot - 1].0.isr), [1], "NIC {slot}");
+        asserted.retain(|other| *other != slot);
+        let expected = asserted.iter().fold(0, |all, slot| all | 1 << (slot % 4));
+        assert_eq!(levels(&apic), expected, "NIC {slot}");
+    }
 }

@@ -25,7 +25,8 @@ pub struct Base {
     pub(super) services: Vec<ServiceFn>,
     root: pci::Root,
     msi: Arc<dyn MsiSink>,
-    intx: IntxFn,
+    /// INTA to INTD.
+    intx: [pci::SharedLine; 4],
     slot: u8,
 }
 
@@ -92,7 +93,7 @@ impl Base {
             services: Vec::new(),
             root: pci::Root::new(),
             msi,
-            intx,
+            intx: [0, 1, 2, 3].map(|pin| pci::SharedLine::new(intx(pin))),
             slot: 1,
         };
         base.root.set_wake(base.wake());
@@ -117,11 +118,15 @@ impl Base {
     pub fn dma(&self, bdf: Bdf) -> DmaTarget {
         DmaTarget::new(bdf, self.ram.clone(), self.msi.clone())
     }
-    /// The next free PCI slot, and the INTx line of its pin A.
+    /// The next free PCI slot, and the INTx line of its pin A, which it shares
+    /// with every fourth slot.
     pub fn next_slot(&mut self) -> (Bdf, IrqLine) {
         let slot = self.slot;
         self.slot += 1;
-        (Bdf::new(0, slot, 0), (self.intx)(slot % 4))
+        (
+            Bdf::new(0, slot, 0),
+            self.intx[usize::from(slot % 4)].driver(),
+        )
     }
     /// Adds a device that only has work, no registers of its own.
     pub fn add_service(&mut self, service: ServiceFn) {

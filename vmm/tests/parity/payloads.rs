@@ -64,6 +64,12 @@ pub const PAYLOADS: &[Payload] = &[
         not_on_tcg: None,
     },
     Payload {
+        name: "stack address that is not canonical",
+        code: non_canonical_stack,
+        expected: &[(0, "c"), (1, "0")],
+        not_on_tcg: Some("raises #GP"),
+    },
+    Payload {
         name: "bad selector",
         code: bad_selector,
         expected: &[(0, "d"), (1, "78")],
@@ -243,6 +249,13 @@ fn non_canonical(a: &mut CodeAssembler) {
     faulting(a, |a| {
         a.mov(rbx, 0x0000_8000_0000_0000u64).unwrap();
         a.mov(eax, dword_ptr(rbx)).unwrap();
+    });
+}
+
+fn non_canonical_stack(a: &mut CodeAssembler) {
+    faulting(a, |a| {
+        a.mov(rbp, 0x0000_8000_0000_0000u64).unwrap();
+        a.mov(eax, dword_ptr(rbp)).unwrap();
     });
 }
 
