@@ -5,8 +5,9 @@
 
 use super::{Header, Tap};
 use crate::virtio::VirtioPci;
-use crate::virtio::driver::{Buffer, Driver, Machine};
-use crate::virtio::net::{Net, NetSpec};
+use crate::virtio::driver::{Buffer, Driver, GuestQueue, Machine};
+use crate::virtio::net::{Net, NetSpec, feature};
+use etherparse::PacketBuilder;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::FromRawFd;
@@ -123,22 +124,134 @@ fn traffic(tap: Tap) {
     }
 }
 
-#[test]
-fn frames_cross_a_tap() {
-    let thread = std::thread::spawn(|| {
+/// In a namespace that holds nothing else.
+fn alone(pairs: u16, test: fn(Tap)) {
+    let thread = std::thread::spawn(move || {
         // SAFETY: only this thread moves to a new, empty namespace; it and the
         // interface in it go away with the thread.
         if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
             println!("SKIP: no permission to make a network namespace");
             return;
         }
-        match Tap::open("tap%d", 1) {
+        match Tap::open("tap%d", pairs) {
             Ok(tap) => {
                 assert_eq!(tap.name(), "tap0");
-                traffic(tap);
+                test(tap);
             }
             Err(error) => println!("SKIP: {error}"),
         }
     });
     thread.join().unwrap();
+}
+
+fn datagram(from: (u8, u16), to: (u8, u16)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    PacketBuilder::ethernet2([2, 0, 0, 0, 0, from.0], [2, 0, 0, 0, 0, to.0])
+        .ipv4([10, 9, 9, from.0], [10, 9, 9, to.0], 9)
+        .udp(from.1, to.1)
+        .write(&mut bytes, b"which queue?")
+        .unwrap();
+    bytes
+}
+
+const PAIRS: u16 = 3;
+
+/// The kernel answers a flow on the queue that it came from.
+fn flows(tap: Tap) {
+    let mut wire = packet_socket(tap.name());
+    let mut m = Machine::new(8 << 20);
+    let spec = NetSpec {
+        queue_pairs: PAIRS,
+        ..NetSpec::default()
+    };
+    let net = Box::new(Net::new(spec, Box::new(tap)));
+    m.add(
+        3,
+        Box::new(VirtioPci::new(net, m.dma(3), m.line()).unwrap()),
+    );
+    let mut driver = Driver::probe(&mut m, 3);
+    assert!(driver.negotiate(&mut m, !(feature::RSS | feature::HASH_REPORT)));
+    let mut queues: Vec<_> = (0..=2 * PAIRS)
+        .map(|i| driver.queue(&mut m, i, 64, 0x10_0000 + u64::from(i) * 0x4000))
+        .collect();
+    driver.start(&mut m);
+    for queue in queues.iter_mut().take(6).step_by(2) {
+        for slot in 0..32 {
+            let at = 0x20_0000 + (u64::from(queue.index) * 32 + slot) * 4096;
+            queue.add(&[Buffer::writable(at, 2048)]).unwrap();
+        }
+        driver.kick(&mut m, queue);
+    }
+    let set_pairs = |m: &mut Machine, control: &mut GuestQueue, pairs: u8| {
+        let at = 0x1f_0000;
+        m.ram
+            .write_slice(&[4, 0, pairs, 0, 9], GuestAddress(at))
+            .unwrap();
+        control
+            .add(&[Buffer::readable(at, 4), Buffer::writable(at + 4, 1)])
+            .unwrap();
+        driver.kick(m, control);
+        assert!(control.pop().is_some());
+        assert_eq!(m.ram.read_obj::<u8>(GuestAddress(at + 4)).unwrap(), 0);
+    };
+    set_pairs(&mut m, &mut queues[6], PAIRS as u8);
+    let port = |pair: u16| 4000 + 77 * pair;
+    for pair in 0..PAIRS {
+        let at = 0x1e_0000;
+        let bytes = datagram((1, port(pair)), (2, 5000));
+        m.ram.write_slice(&[0; 12], GuestAddress(at)).unwrap();
+        m.ram.write_slice(&bytes, GuestAddress(at + 12)).unwrap();
+        let tx = &mut queues[usize::from(2 * pair + 1)];
+        tx.add(&[Buffer::readable(at, 12 + bytes.len() as u32)])
+            .unwrap();
+        driver.kick(&mut m, tx);
+        assert!(tx.pop().is_some());
+    }
+    let mut answer = |m: &mut Machine, queues: &mut [GuestQueue], pair: u16| {
+        let sent = datagram((2, 5000), (1, port(pair)));
+        wire.write_all(&sent).unwrap();
+        for _ in 0..200 {
+            m.write(driver.notify, &[0, 0]);
+            for queue in queues.iter_mut().take(6).step_by(2) {
+                while let Some((head, used)) = queue.pop() {
+                    let descriptor = queue.addresses()[0] + 16 * u64::from(head);
+                    let at: u64 = m.ram.read_obj(GuestAddress(descriptor)).unwrap();
+                    let mut bytes = vec![0; used as usize];
+                    m.ram.read_slice(&mut bytes, GuestAddress(at)).unwrap();
+                    if bytes[12..] == sent {
+                        return queue.index / 2;
+                    }
+                }
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("no answer on flow {pair}");
+    };
+    for pair in [0, 2, 1, 1, 2, 0] {
+        assert_eq!(answer(&mut m, &mut queues, pair), pair);
+    }
+    // With one pair everything comes there.
+    set_pairs(&mut m, &mut queues[6], 1);
+    for pair in [2, 0, 1] {
+        assert_eq!(answer(&mut m, &mut queues, pair), 0);
+    }
+    set_pairs(&mut m, &mut queues[6], PAIRS as u8);
+    for pair in [2, 0, 1] {
+        answer(&mut m, &mut queues, pair);
+    }
+    let counters = m
+        .root
+        .with(bus::Bdf::new(0, 3, 0), |f| f.counters())
+        .unwrap();
+    let errors = counters.iter().find(|c| c.0 == "backend.tap_errors");
+    assert_eq!(errors.unwrap().1, 0);
+}
+
+#[test]
+fn frames_cross_a_tap() {
+    alone(1, traffic);
+}
+#[test]
+fn flows_keep_their_queue() {
+    alone(PAIRS, flows);
 }
