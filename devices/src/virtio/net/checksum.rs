@@ -21,7 +21,7 @@ pub(super) fn finish(frame: &FrameRef<'_>) -> Option<()> {
     let at = start + usize::from(csum_offset);
     // The field holds the sum of the pseudo header, and so is part of it.
     bytes.get(at..at + 2)?;
-    let sum = !ones_complement(bytes.get(start..)?);
+    let sum = !fold(sum(bytes.get(start..)?));
     // Zero means "none" in UDP; in others both zeros are the same.
     let sum = if sum == 0 { 0xffff } else { sum };
     for (i, byte) in sum.to_be_bytes().into_iter().enumerate() {
@@ -31,15 +31,19 @@ pub(super) fn finish(frame: &FrameRef<'_>) -> Option<()> {
     Some(())
 }
 
-fn ones_complement(bytes: &[u8]) -> u16 {
+/// Sum of the 16-bit words of `bytes`, an odd byte being the high one of the
+/// last.
+pub(super) fn sum(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<2>();
-    let mut sum: u64 = words
+    let sum: u64 = words
         .iter()
         .map(|w| u64::from(u16::from_be_bytes(*w)))
         .sum();
-    if let Some(last) = rest.first() {
-        sum += u64::from(*last) << 8;
-    }
+    sum + rest.first().map_or(0, |last| u64::from(*last) << 8)
+}
+
+/// A sum as one word, carries included.
+pub(super) fn fold(mut sum: u64) -> u16 {
     while sum >> 16 != 0 {
         sum = (sum >> 16) + (sum & 0xffff);
     }

@@ -1,5 +1,6 @@
 //! Features and device configuration (virtio 1.2, sections 5.1.3 and 5.1.4).
 
+use super::rss;
 use crate::virtio::ring::MAX_QUEUE_SIZE;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +62,10 @@ pub mod feature {
     pub const GUEST_USO6: u64 = 1 << 55;
     /// The device takes unsegmented UDP.
     pub const HOST_USO: u64 = 1 << 56;
+    /// A hash in the header of received frames.
+    pub const HASH_REPORT: u64 = 1 << 57;
+    /// Receive queues are chosen by hash.
+    pub const RSS: u64 = 1 << 60;
     /// Link speed and duplex mode in the configuration.
     pub const SPEED_DUPLEX: u64 = 1 << 63;
 
@@ -86,6 +91,8 @@ pub mod feature {
         (CTRL_GUEST_OFFLOADS, CTRL_VQ),
         (NOTF_COAL, CTRL_VQ),
         (VQ_NOTF_COAL, CTRL_VQ),
+        (RSS, CTRL_VQ),
+        (HASH_REPORT, CTRL_VQ),
     ];
 
     /// Whether every accepted feature has what it needs.
@@ -117,7 +124,10 @@ pub mod feature {
         | CTRL_GUEST_OFFLOADS
         | GUEST_OFFLOADS;
     /// Features of frames that pass through the device's own hands.
-    pub(crate) const INSIDE: u64 = CTRL_RX | CTRL_VLAN | CTRL_RX_EXTRA | NOTF_COAL | VQ_NOTF_COAL;
+    pub(crate) const INSIDE: u64 =
+        CTRL_RX | CTRL_VLAN | CTRL_RX_EXTRA | NOTF_COAL | VQ_NOTF_COAL | RSS | HASH_REPORT;
+    /// Features of devices that have several queue pairs.
+    pub(crate) const MANY: u64 = MQ | RSS | HASH_REPORT;
 
     /// What the driver accepts in frames it receives.
     pub(crate) fn guest_offloads(accepted: u64) -> Offloads {
@@ -200,6 +210,8 @@ pub mod feature {
         | GUEST_USO4
         | GUEST_USO6
         | HOST_USO
+        | HASH_REPORT
+        | RSS
         | SPEED_DUPLEX;
 }
 
@@ -243,7 +255,11 @@ impl NetSpec {
         self
     }
     pub(super) fn offered(&self) -> u64 {
-        let single = if self.queue_pairs > 1 { 0 } else { feature::MQ };
+        let single = if self.queue_pairs > 1 {
+            0
+        } else {
+            feature::MANY
+        };
         feature::closed(feature::OFFERED & self.features & !single)
     }
     /// `struct virtio_net_config`.
@@ -255,6 +271,9 @@ impl NetSpec {
         raw[10..12].copy_from_slice(&self.mtu.to_le_bytes());
         raw[12..16].copy_from_slice(&self.speed.to_le_bytes());
         raw[16] = 1;
+        raw[17] = rss::MAX_KEY;
+        raw[18..20].copy_from_slice(&rss::MAX_TABLE.to_le_bytes());
+        raw[20..24].copy_from_slice(&rss::TYPES.to_le_bytes());
         raw
     }
 }

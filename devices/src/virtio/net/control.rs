@@ -1,6 +1,7 @@
 //! The control queue (virtio 1.2, section 5.1.6.5).
 
 use super::moderation::Limits;
+use super::rss::Rss;
 use super::{Filter, Net, Pair, feature};
 use crate::net::Offloads;
 use crate::virtio::ring::RingError;
@@ -141,8 +142,26 @@ impl Net {
             }
             (class::MQ, 0) if has(feature::MQ) => {
                 let pairs = data.first_chunk::<2>().map(|n| u16::from_le_bytes(*n));
-                pairs.is_some_and(|pairs| self.set_active_pairs(pairs))
+                let set = pairs.is_some_and(|pairs| self.set_active_pairs(pairs));
+                if set {
+                    self.rss.stop_steering();
+                }
+                set
             }
+            (class::MQ, 1) if has(feature::RSS) => {
+                let config = Rss::config(data, self.pairs.len() as u16);
+                config.is_some_and(|config| {
+                    self.rss = config;
+                    self.set_active_pairs(self.rss.pairs())
+                })
+            }
+            (class::MQ, 2) if has(feature::HASH_REPORT) => match Rss::hash_config(data) {
+                Some(config) => {
+                    self.rss = config;
+                    true
+                }
+                None => false,
+            },
             (class::GUEST_OFFLOADS, 0) if has(feature::CTRL_GUEST_OFFLOADS) => {
                 let bits = data
                     .first_chunk::<8>()

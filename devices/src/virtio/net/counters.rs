@@ -23,8 +23,11 @@ pub struct QueueCounters {
     pub filtered: u64,
     /// Frames refused because the link was down.
     pub link_down: u64,
-    /// Received unsegmented frames that the driver did not ask for.
+    /// Received unsegmented frames that the driver did not ask for, and that
+    /// could not be cut.
     pub unwanted_offload: u64,
+    /// Frames that were cut for a driver without that offload.
+    pub segmented: u64,
     /// Notifications by the driver.
     pub notifications: u64,
     /// Interrupts sent for used buffers.
@@ -67,6 +70,7 @@ impl NetCounters {
                     ("filtered", q.filtered),
                     ("link_down", q.link_down),
                     ("unwanted_offload", q.unwanted_offload),
+                    ("segmented", q.segmented),
                     ("notifications", q.notifications),
                     ("interrupts", q.interrupts),
                 ] {

@@ -8,12 +8,23 @@ mod config;
 mod control;
 mod counters;
 mod filter;
+mod lane;
 mod moderation;
+mod pending;
 mod rings;
+mod rss;
 mod rx;
+mod segment;
+mod service;
+mod sink;
 mod steering;
+mod toeplitz;
 mod tx;
 
+#[cfg(test)]
+mod rss_tests;
+#[cfg(test)]
+mod segment_tests;
 #[cfg(test)]
 mod tests;
 
@@ -22,9 +33,9 @@ pub use counters::{NetCounters, QueueCounters};
 pub use filter::Filter;
 
 use super::device::{DeviceEvents, QueueIrq, VirtioDevice};
-use super::ring::{Queue, QueueState, RingError};
+use super::ring::{Queue, QueueState};
 use crate::net::{NetBackend, Offloads};
-use bus::{DmaTarget, GuestRam, Next, Segment, Service, SimTime, Wake};
+use bus::{DmaTarget, Segment, Wake};
 use moderation::{Limits, Moderation};
 use std::fmt;
 
@@ -33,10 +44,6 @@ const BUDGET: u32 = 256;
 
 /// Descriptors of the control queue.
 const CONTROL_SIZE: u16 = 64;
-/// How soon to look again for room, when the back end cannot tell.
-const RETRY: SimTime = SimTime::from_us(100);
-/// How soon to look again for a frame that is due but not there.
-const AGAIN: SimTime = SimTime::from_us(1);
 
 /// A queue that runs.
 #[derive(Debug)]
@@ -74,6 +81,7 @@ pub struct Net {
     control: Option<ActiveQueue>,
     filter: Filter,
     steering: steering::Table,
+    rss: rss::Rss,
     features: u64,
     /// What the guest takes now.
     offloads: Offloads,
@@ -86,7 +94,7 @@ pub struct Net {
     rx_blocked: bool,
     // Kept between calls for their capacity.
     segments: Vec<Segment>,
-    rx_scratch: rx::Scratch,
+    rx_scratch: sink::Scratch,
 }
 
 impl Net {
@@ -104,6 +112,7 @@ impl Net {
             control: None,
             filter: Filter::open(spec.mac),
             steering: steering::Table::default(),
+            rss: rss::Rss::default(),
             offloads: Offloads::default(),
             announce: false,
             link_up: true,
@@ -114,7 +123,7 @@ impl Net {
             counters: NetCounters::default(),
             rx_blocked: false,
             segments: Vec::new(),
-            rx_scratch: rx::Scratch::default(),
+            rx_scratch: sink::Scratch::default(),
             spec,
         }
     }
@@ -150,10 +159,15 @@ impl Net {
     /// Bytes of the header before each frame.
     fn header_len(&self) -> u32 {
         let long = super::feature::VERSION_1 | feature::MRG_RXBUF;
-        if self.features & long != 0 { 12 } else { 10 }
+        match self.features {
+            // virtio 1.2, section 5.1.6: hash value, its type, padding.
+            has if has & feature::HASH_REPORT != 0 => 20,
+            has if has & long != 0 => 12,
+            _ => 10,
+        }
     }
     fn control_index(&self) -> usize {
-        let many = self.features & feature::MQ != 0;
+        let many = self.features & (feature::MQ | feature::RSS) != 0;
         if many { 2 * self.pairs.len() } else { 2 }
     }
     fn queue_mut(&mut self, index: u16) -> Option<&mut Option<ActiveQueue>> {
@@ -167,104 +181,6 @@ impl Net {
         } else {
             &mut pair.tx
         })
-    }
-    fn work(&mut self, now: SimTime, ram: &GuestRam) -> Next {
-        let mut more = match self.control(ram) {
-            Ok(more) => more,
-            Err(error) => self.broken(error),
-        };
-        if let Err(error) = self.tell_overdue(now, ram) {
-            self.broken(error);
-        }
-        for index in 0..self.pairs.len() {
-            more |= self.transmit(index, now, ram).unwrap_or_else(|error| {
-                self.pairs[index].tx = None;
-                self.broken(error)
-            });
-        }
-        if self.backend.pending() {
-            more |= self.receive(now, ram).unwrap_or_else(|(index, error)| {
-                if let Some(pair) = self.pairs.get_mut(index) {
-                    pair.rx = None;
-                }
-                self.broken(error)
-            });
-        } else {
-            for pair in self.pairs.iter_mut().take(self.active_pairs) {
-                if let Some(rx) = &mut pair.rx {
-                    rx.kicked = false;
-                }
-            }
-        }
-        self.backend.flush(now);
-        if more {
-            return Next::At(now);
-        }
-        let next = match self.backend.next_event() {
-            // What is due waits for the guest's buffers; only a sender that
-            // waits for room must look again by itself.
-            Some(at) if at <= now && self.rx_blocked => {
-                let stalled = |pair: &Pair| pair.tx.as_ref().is_some_and(|tx| tx.kicked);
-                match self.pairs.iter().any(stalled) {
-                    true => Next::At(now + RETRY),
-                    false => Next::OnKick,
-                }
-            }
-            // Due, and yet nothing came of it: not again at once.
-            Some(at) if at <= now => Next::At(now + AGAIN),
-            Some(at) => Next::At(at),
-            None => Next::OnKick,
-        };
-        self.queues()
-            .filter_map(|queue| queue.moderation.deadline)
-            .fold(next, |next, at| next.min(Next::At(at)))
-    }
-    fn queues(&self) -> impl Iterator<Item = &ActiveQueue> {
-        self.pairs
-            .iter()
-            .flat_map(|pair| [&pair.rx, &pair.tx])
-            .flatten()
-    }
-    /// Sends the interrupts that moderation held back long enough.
-    fn tell_overdue(&mut self, now: SimTime, ram: &GuestRam) -> Result<(), RingError> {
-        for pair in &mut self.pairs {
-            let rx = (&mut pair.rx, &mut pair.rx_counters);
-            let tx = (&mut pair.tx, &mut pair.tx_counters);
-            for (queue, counters) in [rx, tx] {
-                if let Some(active) = queue
-                    && active.moderation.expired(now)
-                    && active.queue.ring(ram)?.wants_interrupt()
-                {
-                    counters.interrupts += 1;
-                    active.irq.deliver();
-                }
-            }
-        }
-        Ok(())
-    }
-    /// A ring is broken; its queue is stopped already.
-    fn broken(&mut self, error: RingError) -> bool {
-        tracing::debug!(%error, "virtqueue is broken");
-        self.counters.broken_rings += 1;
-        self.events.needs_reset = true;
-        false
-    }
-}
-
-impl Service for Net {
-    fn service(&mut self, now: SimTime) -> Next {
-        // Off while the guest has not made the function a bus master; it kicks
-        // again after that.
-        let Some(dma) = self.dma.take() else {
-            return Next::OnKick;
-        };
-        let next = match dma.memory() {
-            _ if self.ring_features.is_some() => self.work_outside(now, &dma),
-            Some(ram) => self.work(now, ram),
-            None => Next::OnKick,
-        };
-        self.dma = Some(dma);
-        next
     }
 }
 
@@ -391,6 +307,8 @@ impl VirtioDevice for Net {
         self.announce = false;
         self.filter = Filter::open(self.spec.mac);
         self.steering = steering::Table::default();
+        self.rss = rss::Rss::default();
+        self.rx_scratch = sink::Scratch::default();
         self.offloads = Offloads::default();
         self.features = 0;
         self.rx_blocked = false;

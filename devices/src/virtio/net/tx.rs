@@ -173,7 +173,8 @@ fn take_header(
     segments: &mut [Segment],
     header_len: usize,
 ) -> Option<(Header, usize)> {
-    let mut raw = [0u8; Header::LEN];
+    // With a hash behind it that says nothing in this direction.
+    let mut raw = [0u8; Header::LEN + 8];
     let mut done = 0;
     for (i, segment) in segments.iter_mut().enumerate() {
         let n = (header_len - done).min(segment.len as usize);
@@ -184,7 +185,7 @@ fn take_header(
         segment.len -= n as u32;
         if done == header_len {
             let skip = i + usize::from(segment.len == 0);
-            return Some((Header::from_bytes(&raw), skip));
+            return Some((Header::from_bytes(raw.first_chunk()?), skip));
         }
     }
     None
