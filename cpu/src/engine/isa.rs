@@ -79,6 +79,16 @@ pub trait Isa: Sized + 'static {
     /// Whether an op is a jump to a place that its immediate gives.
     #[cfg(feature = "jit")]
     fn is_jump(op: &super::Op<Self>) -> bool;
+    /// Describes pending flags for [`Isa::write_flags`]: what they are of, and up
+    /// to three operands of 64 bits. `None` leaves them to [`Isa::store_flags`].
+    #[cfg(feature = "jit")]
+    fn describe_flags(
+        to: &mut super::jit::Lower<'_, Self>,
+        pending: Self::Pending,
+    ) -> Option<(u64, [super::jit::Value; 3])>;
+    /// Writes flags so described to the state.
+    #[cfg(feature = "jit")]
+    extern "C" fn write_flags(cpu: &mut Cpu<Self>, what: u64, a: u64, b: u64, r: u64);
     /// Writes pending flags to the state. Uses the values in `pending` alone.
     #[cfg(feature = "jit")]
     fn store_flags(to: &mut super::jit::Lower<'_, Self>, pending: Self::Pending);

@@ -91,6 +91,17 @@ impl Isa for X86 {
         jit::is_jump(op)
     }
     #[cfg(feature = "jit")]
+    fn describe_flags(
+        to: &mut crate::engine::jit::Lower<'_, X86>,
+        pending: jit::Pending,
+    ) -> Option<(u64, [crate::engine::jit::Value; 3])> {
+        pending.describe(to)
+    }
+    #[cfg(feature = "jit")]
+    extern "C" fn write_flags(cpu: &mut Cpu<X86>, what: u64, a: u64, b: u64, r: u64) {
+        jit::write_flags(cpu, what, a, b, r);
+    }
+    #[cfg(feature = "jit")]
     fn store_flags(to: &mut crate::engine::jit::Lower<'_, X86>, pending: jit::Pending) {
         pending.store(to);
     }

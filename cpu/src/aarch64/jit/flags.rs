@@ -2,7 +2,8 @@
 //! looks. The words are those of [`super::super::Pstate`], bit by bit.
 
 use super::L;
-use crate::aarch64::{Aarch64State, Pstate};
+use crate::aarch64::flags::{adds, logic, subs};
+use crate::aarch64::{Aarch64, Aarch64State, Pstate};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types::I8, types::I64};
 use std::mem::offset_of;
@@ -21,6 +22,25 @@ pub enum Pending {
     Logic { r: Value },
     /// N, Z, C and V.
     Words([Value; 4]),
+}
+
+// Kinds of operations in a description.
+const ADD: u64 = 0;
+const SUB: u64 = 1;
+const LOGIC: u64 = 2;
+
+/// Writes the flags that [`Pending::describe`] describes: for paths that are too
+/// seldom taken to compute them in line.
+pub extern "C" fn write_flags(cpu: &mut crate::Cpu<Aarch64>, what: u64, a: u64, b: u64, r: u64) {
+    let p = &mut cpu.s.p;
+    match (what & 0xff, what >> 8 != 0) {
+        (ADD, true) => adds::<true>(p, a, b),
+        (ADD, false) => adds::<false>(p, a, b),
+        (SUB, true) => subs::<true>(p, a, b),
+        (SUB, false) => subs::<false>(p, a, b),
+        (_, true) => logic::<true>(p, r),
+        (_, false) => logic::<false>(p, r),
+    };
 }
 
 const WORDS: [usize; 4] = [
@@ -72,6 +92,19 @@ impl Pending {
                 l.set_state(word, at);
             }
         }
+    }
+
+    /// What [`write_flags`] needs to know: a description and three operands.
+    pub fn describe(self, l: &mut L<'_>) -> Option<(u64, [Value; 3])> {
+        let (kind, [a, b, r]) = match self {
+            Self::Stored | Self::Words(_) => return None,
+            Self::Add { a, b, r } => (ADD, [a, b, r]),
+            Self::Sub { a, b, r } => (SUB, [a, b, r]),
+            Self::Logic { r } => (LOGIC, [r, r, r]),
+        };
+        let wide = l.b.func.dfg.value_type(a) == I64;
+        let operands = [a, b, r].map(|v| if wide { v } else { l.b.ins().uextend(I64, v) });
+        Some((kind | u64::from(wide) << 8, operands))
     }
 
     /// C as a word of 0 or 1.

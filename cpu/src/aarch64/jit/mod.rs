@@ -5,7 +5,7 @@ mod data;
 mod flags;
 mod memory;
 
-pub use flags::Pending;
+pub use flags::{Pending, write_flags};
 
 use super::regs::{SINK, ZERO};
 use super::{Aarch64, Code};

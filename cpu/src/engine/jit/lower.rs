@@ -123,13 +123,12 @@ impl<'a, I: Isa> Lower<'a, I> {
         let block = self.block;
         for op in &block.ops {
             self.op = op;
-            let last = std::ptr::eq(op, &block.ops[block.ops.len() - 1]);
             if op.len == 0 {
                 // The marker behind a block that no instruction ends.
                 self.settle();
                 self.leave(1, u64::from(op.off));
             } else if !I::lower(&mut self, op) {
-                self.handler(last);
+                self.handler();
             }
         }
         self.shared_exit();
@@ -247,7 +246,13 @@ impl<'a, I: Isa> Lower<'a, I> {
     /// written already; address and count of the block were on the way here.
     fn sync(&mut self) {
         let pending = self.pending;
-        I::store_flags(self, pending);
+        let Some((what, [a, b, r])) = I::describe_flags(self, pending) else {
+            return I::store_flags(self, pending);
+        };
+        let stub = self.constant(self.layout.flags);
+        let what = self.constant(what);
+        let args = [self.cpu, what, a, b, r];
+        self.b.ins().call_indirect(self.helper_5, stub, &args);
     }
 
     fn call_op(&mut self) -> Value {
@@ -268,11 +273,11 @@ impl<'a, I: Isa> Lower<'a, I> {
     }
 
     /// Carries the current op out by its handler.
-    pub fn handler(&mut self, last: bool) {
+    pub fn handler(&mut self) {
         self.settle();
         let host = self.call_op();
         self.registers = [None; REGISTERS];
-        if last {
+        if self.is_last() {
             let op = self.address(self.op);
             self.b.ins().jump(self.exit, &[BlockArg::Value(op)]);
         } else {
@@ -356,6 +361,15 @@ impl<'a, I: Isa> Lower<'a, I> {
         let bytes = self.b.func.dfg.value_type(value).bytes();
         let host = self.access(va, bytes.into(), Kind::Store);
         self.b.ins().store(guest(), value, host, 0);
+    }
+    /// As [`Lower::store`], for a value that is read only now: gives where to
+    /// [`Lower::put`] it.
+    pub fn store_later(&mut self, va: Value, bytes: u64) -> Value {
+        self.access(va, bytes, Kind::Store)
+    }
+    /// Whether the op is the last of its block.
+    pub fn is_last(&self) -> bool {
+        std::ptr::eq(self.op, &self.block.ops[self.block.ops.len() - 1])
     }
     /// As [`Lower::store`], for two adjacent values of one type.
     pub fn store_two(&mut self, va: Value, values: [Value; 2]) {

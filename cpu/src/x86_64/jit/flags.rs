@@ -2,7 +2,9 @@
 //! looks. The words are those of [`super::super::flags::LazyFlags`], bit by bit.
 
 use super::L;
-use crate::x86_64::{LazyFlags, X86State};
+use crate::x86_64::flags::carry_word as words_of;
+use crate::x86_64::operand::{Width, by_width};
+use crate::x86_64::{LazyFlags, X86, X86State};
 use cranelift_codegen::ir::condcodes::{CondCode, IntCC};
 use cranelift_codegen::ir::{InstBuilder, Value, types::I8, types::I64};
 use std::mem::offset_of;
@@ -51,6 +53,58 @@ pub enum Pending {
         sign: Value,
         carry: Value,
     },
+}
+
+// Kinds of operations in a description.
+const ADD: u64 = 0;
+const SUB: u64 = 1;
+const LOGIC: u64 = 2;
+const UP: u64 = 3;
+const DOWN: u64 = 4;
+const LEFT: u64 = 5;
+const RIGHT: u64 = 6;
+const ARITHMETIC: u64 = 7;
+const PRODUCT: u64 = 8;
+
+/// Writes the flags that [`Pending::describe`] describes: for paths that are too
+/// seldom taken to compute them in line.
+pub extern "C" fn write_flags(cpu: &mut crate::Cpu<X86>, what: u64, a: u64, b: u64, r: u64) {
+    by_width!(what >> 8 & 0xff, W => {
+        write::<W>(&mut cpu.s.cc, what & 0xff, (what >> 16) as u32 & 63, [a, b, r]);
+    });
+}
+
+fn write<W: Width>(cc: &mut LazyFlags, kind: u64, cf_bit: u32, [a, b, r]: [u64; 3]) {
+    let (x, y, z) = (W::truncate(a), W::truncate(b), W::truncate(r));
+    let top = W::BITS - 1;
+    let bit = |v: u64, n: u32| v >> (n & 63) & 1 != 0;
+    match kind {
+        ADD => cc.set_add(x, y, z),
+        SUB => cc.set_sub(x, y, z),
+        UP | DOWN => {
+            if kind == UP {
+                cc.set_add(x, W::truncate(1), z);
+            } else {
+                cc.set_sub(x, W::truncate(1), z);
+            }
+            cc.keep_cf(b << 63);
+        }
+        _ => {
+            cc.set_logic(z);
+            let cf = bit(a, cf_bit);
+            cc.carry = match kind {
+                LEFT => words_of(cf, cf ^ bit(r, top)),
+                RIGHT => words_of(cf, bit(a, top)),
+                ARITHMETIC => words_of(cf, false),
+                PRODUCT => {
+                    let (a, b) = (x.sign_extend() as i64, y.sign_extend() as i64);
+                    let over = i128::from(a) * i128::from(b) != i128::from(z.sign_extend() as i64);
+                    words_of(over, over)
+                }
+                _ => 0,
+            };
+        }
+    }
 }
 
 /// Kinds of shifts.
@@ -177,6 +231,29 @@ impl Pending {
                 l.set_state(word, at);
             }
         }
+    }
+
+    /// What [`write_flags`] needs to know: a description and three operands.
+    pub fn describe(self, l: &mut L<'_>) -> Option<(u64, [Value; 3])> {
+        let (kind, bit, [a, b, r]) = match self {
+            Self::Stored | Self::Words { .. } => return None,
+            Self::Add { a, b, r, .. } => (ADD, 0, [a, b, r]),
+            Self::Sub { a, b, r, .. } => (SUB, 0, [a, b, r]),
+            Self::Logic { r } => (LOGIC, 0, [r, r, r]),
+            Self::Step { a, r, down, cf, .. } => (if down { DOWN } else { UP }, 0, [a, cf, r]),
+            Self::Shift { a, r, cf_bit, kind } => {
+                let kind = match kind {
+                    Shift::Left => LEFT,
+                    Shift::Right => RIGHT,
+                    Shift::Arithmetic => ARITHMETIC,
+                };
+                (kind, cf_bit, [a, a, r])
+            }
+            Self::Product { a, b, r } => (PRODUCT, 0, [a, b, r]),
+        };
+        let bytes = u64::from(bits(l, a)) / 8;
+        let operands = [a, b, r].map(|v| zero_extend(l, v));
+        Some((kind | bytes << 8 | u64::from(bit) << 16, operands))
     }
 
     fn result(self) -> Option<Value> {

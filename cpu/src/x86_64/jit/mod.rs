@@ -5,8 +5,9 @@ mod control;
 mod flags;
 mod form;
 mod moves;
+mod vector;
 
-pub use flags::Pending;
+pub use flags::{Pending, write_flags};
 
 use super::X86;
 use super::operand::{ADDR32, HIGH, RIP, SEG_FS, SEG_GS};
@@ -25,7 +26,7 @@ type O = Op<X86>;
 /// Appends code for an op; see [`crate::Isa::lower`].
 pub(super) fn lower(l: &mut L<'_>, op: &O) -> bool {
     let Some(form) = Form::of(op) else {
-        return false;
+        return vector::lower(l, op);
     };
     moves::lower(l, op, &form) || alu::lower(l, op, &form) || control::lower(l, op, &form)
 }

@@ -1,0 +1,131 @@
+//! Tier against tier: random programs of 1 to 200 instructions with branches,
+//! faults and code that rewrites itself, run by the interpreter and by compiled
+//! code, in runs of random budgets, and all of the state compared after each.
+//!
+//! The compiler compiles at the first entry, into 1 MiB of code memory, which
+//! is dropped again and again. `TIER_PROGRAMS=100000` runs as many programs for
+//! each instruction set, `TIER_SEED=n` other ones.
+
+#![cfg(feature = "jit")]
+#![allow(clippy::unwrap_used, clippy::precedence)]
+
+mod arm;
+mod noise;
+mod x86;
+
+use cpu::engine::jit::JitConfig;
+use cpu::{Cpu, Isa, VmEntry, VmExit};
+use noise::Noise;
+use std::fmt::Debug;
+
+/// Instructions of one program at most, loops included.
+const STEPS: u64 = 300;
+
+/// A machine that runs programs one after the other.
+trait Rig {
+    type Isa: Isa;
+    /// What is compared after every run.
+    type Seen: PartialEq + Debug;
+    fn new() -> Self;
+    fn cpu(&mut self) -> &mut Cpu<Self::Isa>;
+    /// Puts a program and its data in place.
+    fn load(&mut self, program: &Program);
+    fn seen(&mut self) -> Self::Seen;
+    /// All memory that a program may reach.
+    fn memory(&self) -> Vec<u8>;
+    /// Makes a program of `n` instructions.
+    fn program(noise: &mut Noise, n: usize) -> Program;
+}
+
+/// Code, and what registers and data are made from.
+struct Program {
+    code: Vec<u8>,
+    registers: [u64; 32],
+    data: Vec<u8>,
+    /// Runs at the user level.
+    user: bool,
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
+}
+
+fn length(noise: &mut Noise) -> usize {
+    // Short programs find most, and cost least.
+    let most = [8, 8, 8, 24, 24, 60, 200][noise.below(7) as usize];
+    1 + noise.below(most) as usize
+}
+
+fn compare<R: Rig>(default: u64) {
+    let (mut one, mut two) = (R::new(), R::new());
+    one.cpu().set_jit(JitConfig {
+        threshold: None,
+        code_bytes: 0,
+    });
+    two.cpu().set_jit(JitConfig {
+        threshold: Some(1),
+        code_bytes: 1 << 20,
+    });
+    let seed = number("TIER_SEED", 1);
+    let mut ran = 0;
+    for n in 0..number("TIER_PROGRAMS", default) {
+        let mut noise = Noise::new(seed << 32 | n);
+        let length = length(&mut noise);
+        let program = R::program(&mut noise, length);
+        one.load(&program);
+        two.load(&program);
+        ran += run(&mut one, &mut two, &mut noise, &|| {
+            format!("program {n} of seed {seed}: {:02x?}", program.code)
+        });
+        assert!(one.memory() == two.memory(), "memory after program {n}");
+    }
+    let (compiled, dropped, _) = two.cpu().jit_stats();
+    assert!(compiled > 0, "this host has no compiler");
+    println!("{ran} instructions; {compiled} blocks compiled, all dropped {dropped} times");
+}
+
+fn run<R: Rig>(one: &mut R, two: &mut R, noise: &mut Noise, what: &dyn Fn() -> String) -> u64 {
+    let start = one.cpu().icount();
+    assert_eq!(start, two.cpu().icount());
+    let short = noise.below(3) == 0;
+    let mut entry = VmEntry::Run;
+    let mut trace = Vec::new();
+    while one.cpu().icount() - start < STEPS {
+        let budget = 1 + noise.below(if short { 3 } else { 80 });
+        trace.push(budget);
+        let exits = [
+            one.cpu().run(entry, Some(budget)),
+            two.cpu().run(entry, Some(budget)),
+        ];
+        assert_eq!(exits[0], exits[1], "{} budgets {trace:?}", what());
+        assert_eq!(one.seen(), two.seen(), "{} budgets {trace:?}", what());
+        entry = match &exits[0] {
+            VmExit::Budget | VmExit::Attention => VmEntry::Run,
+            VmExit::MmioRead { .. } | VmExit::IoRead { .. } => VmEntry::Value(noise.next()),
+            VmExit::MmioWrite { .. } | VmExit::IoWrite { .. } => VmEntry::Done,
+            _ => break,
+        };
+    }
+    if std::env::var("TIER_SHOW").is_ok() {
+        println!(
+            "{} {:?} {:?}",
+            one.cpu().icount() - start,
+            one.seen(),
+            what()
+        );
+    }
+    one.cpu().icount() - start
+}
+
+#[test]
+fn x86_64() {
+    compare::<x86::Pc>(50_000);
+}
+
+#[test]
+fn aarch64() {
+    compare::<arm::Board>(50_000);
+}

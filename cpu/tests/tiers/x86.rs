@@ -1,0 +1,333 @@
+//! Random x86-64 programs.
+
+use crate::noise::Noise;
+use crate::{Program, Rig};
+use cpu::Cpu;
+use cpu::x86_64::{LazyFlags, X86, X86State};
+use machine::{CODE, Machine, PAGES, PT};
+use vm_memory::{Bytes, GuestAddress};
+
+#[allow(dead_code)]
+#[path = "../x86_system/machine.rs"]
+mod machine;
+
+const DATA_BYTES: usize = 0x6000;
+/// Bytes that a program may fill with code.
+const CODE_BYTES: usize = 0x2000;
+/// Programs lie across the end of a page.
+const START: u64 = CODE + 0xf80;
+
+/// Tables, descriptors and handlers lie below.
+const SYSTEM_BYTES: usize = CODE as usize;
+
+pub struct Pc {
+    machine: Machine,
+    system: Vec<u8>,
+    fresh: X86State,
+}
+
+impl Rig for Pc {
+    type Isa = X86;
+    type Seen = (u64, [u64; 16], LazyFlags, u64, [u128; 16], (u64, u8, u64));
+
+    fn new() -> Self {
+        let mut machine = Machine::new(|_| ());
+        // Page 4 is read only, page 5 is not there.
+        machine.write(PT + 4 * 8, (PAGES + 4 * 4096) | 5);
+        machine.write(PT + 5 * 8, 0);
+        let mut fresh = machine.cpu.s.clone();
+        fresh.cr0 |= 1 << 16;
+        fresh.cr4 |= 1 << 9;
+        let mut system = vec![0; SYSTEM_BYTES];
+        machine
+            .ram
+            .read_slice(&mut system, GuestAddress(0))
+            .unwrap();
+        Self {
+            machine,
+            system,
+            fresh,
+        }
+    }
+    fn cpu(&mut self) -> &mut Cpu<X86> {
+        &mut self.machine.cpu
+    }
+    fn load(&mut self, program: &Program) {
+        let ram = &self.machine.ram;
+        // A program may have overwritten anything.
+        let mut system = vec![0; SYSTEM_BYTES];
+        ram.read_slice(&mut system, GuestAddress(0)).unwrap();
+        if system != self.system {
+            ram.write_slice(&self.system, GuestAddress(0)).unwrap();
+        }
+        ram.write_slice(&program.data, GuestAddress(PAGES)).unwrap();
+        let mut code = program.code.clone();
+        code.resize(CODE_BYTES, 0xf4);
+        ram.write_slice(&code, GuestAddress(START)).unwrap();
+        let mut state = self.fresh.clone();
+        state.gpr.copy_from_slice(&program.registers[..16]);
+        state.rip = START;
+        // The same memory in the upper half of the address space.
+        if program.registers[16] & 3 == 0 {
+            state.rip |= 0xffff_ff80 << 32;
+        }
+        state.set_rflags(program.registers[17] & 0x8d5);
+        self.machine.cpu.s = state;
+        self.machine.cpu.set_mode(0);
+        if program.user {
+            self.machine.user();
+            self.machine.cpu.set_mode(1);
+        }
+        self.machine.cpu.flush_tlb();
+    }
+    fn seen(&mut self) -> Self::Seen {
+        let s = &self.machine.cpu.s;
+        let rest = (s.cr2, s.cpl, self.machine.cpu.icount());
+        (s.rip, s.gpr, s.cc, s.rflags, s.xmm, rest)
+    }
+    fn memory(&self) -> Vec<u8> {
+        let mut bytes = vec![0; DATA_BYTES + CODE_BYTES];
+        let (data, code) = bytes.split_at_mut(DATA_BYTES);
+        let ram = &self.machine.ram;
+        ram.read_slice(data, GuestAddress(PAGES)).unwrap();
+        ram.read_slice(code, GuestAddress(START)).unwrap();
+        bytes
+    }
+    fn program(noise: &mut Noise, n: usize) -> Program {
+        let mut code = Vec::new();
+        let mut starts = Vec::new();
+        // Where a displacement lies, and how many bytes it has.
+        let mut jumps = Vec::new();
+        for _ in 0..n {
+            starts.push(code.len());
+            if let Some(bytes) = instruction(noise, &mut code) {
+                jumps.push((code.len() - bytes, bytes));
+            }
+        }
+        for (at, bytes) in jumps {
+            let to = noise.pick(&starts) as i64 + i64::from(noise.once_in(20));
+            let distance = to - (at + bytes) as i64;
+            match bytes {
+                1 => code[at] = distance as u8,
+                _ => code[at..at + 4].copy_from_slice(&(distance as i32).to_le_bytes()),
+            }
+        }
+        let mut registers = [0; 32].map(|_| noise.number());
+        let stack = PAGES + 0x2000 + noise.below(0x100) * 8;
+        registers[4] = stack + u64::from(noise.once_in(30));
+        // Around the borders of pages that differ, and the program itself.
+        for r in [3, 5, 6, 7, 12, 13] {
+            let near = noise.below(64);
+            registers[r] = match noise.below(10) {
+                0 => PAGES + 0x4000 - near,
+                1 => PAGES + 0x5000 - near,
+                2 => START + noise.below(code.len() as u64),
+                3 => 0x80_0000 + near,
+                4 => 0xffff_ff80_0000_0000 + PAGES + near,
+                _ => PAGES + 0x1000 - near,
+            };
+        }
+        let mut data = noise.bytes(DATA_BYTES);
+        // Return addresses.
+        for at in (0x1f00..0x3000).step_by(8) {
+            let to = START + noise.pick(&starts) as u64;
+            data[at..at + 8].copy_from_slice(&to.to_le_bytes());
+        }
+        Program {
+            code,
+            registers,
+            data,
+            user: noise.once_in(4),
+        }
+    }
+}
+
+/// ModRM and what follows: a register, or memory near where pointers lead.
+fn operand(noise: &mut Noise, code: &mut Vec<u8>, reg: u8) {
+    if noise.below(2) == 0 {
+        code.push(0xc0 | reg << 3 | noise.below(8) as u8);
+        return;
+    }
+    let disp = (noise.below(32) as i8 - 16) as u8;
+    match noise.below(8) {
+        // [rip + disp32], into the program.
+        0 => {
+            code.push(reg << 3 | 5);
+            code.extend(((noise.below(256) as i32) - 64).to_le_bytes());
+        }
+        // [base + index * scale + disp8]; no index four times of five.
+        1 => {
+            let index = if noise.once_in(5) { 0 } else { 4 };
+            let sib = (noise.below(4) as u8) << 6 | index << 3 | noise.pick(&[3, 5, 6, 7]);
+            code.extend([0x44 | reg << 3, sib, disp]);
+        }
+        _ => {
+            let base = noise.pick(&[3, 5, 6, 7]);
+            code.extend([0x40 | reg << 3 | base, disp]);
+        }
+    }
+}
+
+/// Appends an instruction; the bytes of a jump's displacement at its end.
+fn instruction(noise: &mut Noise, code: &mut Vec<u8>) -> Option<usize> {
+    let any = |noise: &mut Noise| noise.next() as u8;
+    let cc = noise.below(16) as u8;
+    if noise.once_in(5) {
+        return match noise.below(9) {
+            0 => {
+                code.extend([0xeb, 0]);
+                Some(1)
+            }
+            1 => {
+                code.extend([0xe8, 0, 0, 0, 0]);
+                Some(4)
+            }
+            2 => {
+                code.push(0xc3);
+                None
+            }
+            3 => {
+                // jmp or call through a register or memory.
+                let reg = noise.pick(&[2, 4]);
+                code.push(0xff);
+                operand(noise, code, reg);
+                None
+            }
+            4 => {
+                // LOOP and its kin.
+                code.extend([0xe0 | cc & 3, 0]);
+                Some(1)
+            }
+            5 | 6 => {
+                code.extend([0x70 | cc, 0]);
+                Some(1)
+            }
+            _ => {
+                code.extend([0x0f, 0x80 | cc, 0, 0, 0, 0]);
+                Some(4)
+            }
+        };
+    }
+    if noise.once_in(40) {
+        code.push(noise.pick(&[0xf0, 0xf2, 0xf3, 0x64, 0x65, 0x67]));
+    }
+    let short = noise.once_in(7);
+    if short {
+        code.push(0x66);
+    }
+    if noise.below(5) < 3 {
+        // REX: W often, R, X and B as the base register allows.
+        let w = noise.pick(&[0, 8, 8]);
+        code.push(0x40 | w | noise.pick(&[0, 0, 4]) | u8::from(noise.once_in(8)));
+    }
+    let reg = noise.below(8) as u8;
+    let immediate = if short { 2 } else { 4 };
+    match noise.below(26) {
+        0..=4 => {
+            code.push((any(noise) & 7) << 3 | cc & 3);
+            operand(noise, code, reg);
+        }
+        5 | 6 => {
+            let form = noise.pick(&[0x80, 0x81, 0x83]);
+            code.push(form);
+            operand(noise, code, reg);
+            let n = if form == 0x81 { immediate } else { 1 };
+            code.extend(noise.bytes(n));
+        }
+        7..=9 => {
+            code.push(0x88 | cc & 3);
+            operand(noise, code, reg);
+        }
+        10 => {
+            let form = 0xc6 | cc & 1;
+            code.push(form);
+            operand(noise, code, 0);
+            code.extend(noise.bytes(if form == 0xc7 { immediate } else { 1 }));
+        }
+        11 => {
+            code.push(noise.pick(&[0x84, 0x85, 0x86, 0x87, 0x8d, 0x63]));
+            operand(noise, code, reg);
+        }
+        12 => {
+            // F6 and F7: TEST has an immediate.
+            let (form, kind) = (cc & 1, noise.pick(&[0, 2, 3, 4, 5, 6, 7]));
+            code.push(0xf6 | form);
+            operand(noise, code, kind);
+            if kind == 0 {
+                code.extend(noise.bytes(if form == 1 { immediate } else { 1 }));
+            }
+        }
+        13 => {
+            code.push(0xfe | cc & 1);
+            operand(noise, code, cc >> 1 & 1);
+        }
+        14 | 15 => {
+            let form = noise.pick(&[0xc0, 0xc1, 0xc1, 0xd0, 0xd1, 0xd2, 0xd3]);
+            code.push(form);
+            operand(noise, code, reg);
+            if form < 0xd0 {
+                code.push(noise.pick(&[0, 1, 4, 7, 8, 12, 15, 16, 31, 32, 63, 0x83]));
+            }
+        }
+        16 => {
+            code.extend([0x0f, noise.pick(&[0xb6, 0xb7, 0xbe, 0xbf])]);
+            operand(noise, code, reg);
+        }
+        17 => {
+            code.extend([0x0f, noise.pick(&[0x90, 0x40]) | cc]);
+            operand(noise, code, reg);
+        }
+        18 => {
+            code.extend([0x0f, 0xaf]);
+            operand(noise, code, reg);
+        }
+        19 => {
+            let form = noise.pick(&[0x69, 0x6b]);
+            code.push(form);
+            operand(noise, code, reg);
+            code.extend(noise.bytes(if form == 0x69 { immediate } else { 1 }));
+        }
+        20 => code.push(noise.pick(&[0x50, 0x58]) | noise.pick(&[0, 1, 2, 3, 5])),
+        21 => match noise.below(3) {
+            0 => code.extend([0x6a, any(noise)]),
+            1 => code.push(0xc9),
+            _ => {
+                code.push(0x68);
+                code.extend(noise.bytes(immediate));
+            }
+        },
+        22 => {
+            let form = noise.pick(&[0xa3, 0xab, 0xb3, 0xba, 0xbc, 0xbd, 0xa4, 0xac]);
+            code.extend([0x0f, form]);
+            operand(noise, code, if form == 0xba { 4 | reg & 3 } else { reg });
+            if matches!(form, 0xba | 0xa4 | 0xac) {
+                code.push(any(noise));
+            }
+        }
+        23 => {
+            code.extend([0x0f, noise.pick(&[0xb0, 0xb1, 0xc0, 0xc1])]);
+            operand(noise, code, reg);
+        }
+        24 => match noise.below(3) {
+            0 => code.extend([0x0f, 0xc8 | reg]),
+            1 => code.push(noise.pick(&[
+                0x90, 0x98, 0x99, 0xf5, 0xf8, 0xf9, 0xfc, 0x9e, 0x9f, 0xa4, 0xa5, 0xaa, 0xab, 0xac,
+                0xa6, 0xae, 0xd7,
+            ])),
+            _ => {
+                code.push(0xb0 | cc);
+                // Four bytes too few with REX.W: the next instruction lends them.
+                code.extend(noise.bytes(if cc < 8 { 1 } else { immediate }));
+            }
+        },
+        _ => {
+            // SSE moves and logic; prefixes make others of them.
+            let form = [
+                0x10, 0x11, 0x28, 0x29, 0x6e, 0x6f, 0x7e, 0x7f, 0xef, 0xfe, 0x57, 0xd6,
+            ];
+            code.extend([0x0f, noise.pick(&form)]);
+            operand(noise, code, reg);
+        }
+    }
+    None
+}
