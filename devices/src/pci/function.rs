@@ -282,6 +282,15 @@ pub trait PciFunction: Send + std::any::Any {
     }
     /// What the function wakes when it has work from outside the guest.
     fn set_wake(&mut self, _wake: Wake) {}
+    /// Registers that only tell the function to look at a queue: BAR and offset
+    /// of each. Their writes may come as [`PciFunction::ring`] instead.
+    fn doorbells(&self) -> Vec<(u8, u64)> {
+        Vec::new()
+    }
+    /// Doorbell `index` of [`PciFunction::doorbells`] was written.
+    fn ring(&mut self, _index: u16) -> Action {
+        Action::None
+    }
     /// Counters by name, for results.
     fn counters(&self) -> Vec<(String, u64)> {
         Vec::new()

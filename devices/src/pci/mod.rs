@@ -27,5 +27,5 @@ pub use function::{BarKind, FunctionState, PciFunction};
 pub use intx::{Intx, SharedLine};
 pub use msi::Msi;
 pub use msix::Msix;
-pub use root::{PciError, Root};
+pub use root::{Doorbell, PciError, Root};
 pub use windows::Windows;

@@ -31,6 +31,21 @@ pub enum PciError {
     Window(Bdf, u64, u64),
 }
 
+/// A register of a function that only asks it to look at a queue, and where it
+/// is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Doorbell {
+    /// Address on the bus.
+    pub address: u64,
+    /// The function.
+    pub bdf: Bdf,
+    /// Which of its doorbells.
+    pub index: u16,
+}
+
+/// Is told where all doorbells are whenever one may have moved.
+type Moved = Box<dyn Fn(&[Doorbell]) + Send>;
+
 type Shared = Arc<Mutex<Box<dyn PciFunction>>>;
 
 struct Slot {
@@ -74,6 +89,8 @@ struct Inner {
     /// When each function wants to be serviced next.
     due: Mutex<Vec<Next>>,
     machine: Mutex<Option<Wake>>,
+    /// Held while routes change, so that the last word is the newest.
+    moved: Mutex<Option<Moved>>,
 }
 
 /// A root complex with bus 0. Cloning gives another handle.
@@ -89,6 +106,22 @@ impl Root {
     /// set before traffic; a wake before that is kept as pending work.
     pub fn set_wake(&self, wake: Wake) {
         *lock(&self.0.machine) = Some(wake);
+    }
+    /// Calls `moved` now, and whenever the guest moves doorbells in memory, or
+    /// switches them on or off. It must not call this root.
+    pub fn watch_doorbells(&self, moved: impl Fn(&[Doorbell]) + Send + 'static) {
+        *lock(&self.0.moved) = Some(Box::new(moved));
+        self.reroute();
+    }
+    /// A doorbell was rung without a write through the windows. Whether the
+    /// function wants to be serviced now.
+    pub fn ring(&self, bdf: Bdf, index: u16) -> bool {
+        let tables = self.tables();
+        let Some((slot, found)) = tables.slot(bdf) else {
+            return false;
+        };
+        let action = lock(&found.function).ring(index);
+        self.note(action, slot) == Action::Service
     }
     /// Puts `function` in the slot `bdf` of bus 0.
     pub fn add(&self, bdf: Bdf, mut function: Box<dyn PciFunction>) -> Result<(), PciError> {
@@ -257,18 +290,39 @@ impl Root {
         action
     }
     fn reroute(&self) {
-        let mut tables = self
-            .0
-            .tables
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let moved = lock(&self.0.moved);
         let mut routes = Vec::new();
-        for (slot, s) in tables.slots.iter().enumerate() {
-            let mut function = lock(&s.function);
-            let decodes = function.state().decodes();
-            routes.extend(decodes.map(|decode| Route { slot, decode }));
+        let mut doorbells = Vec::new();
+        {
+            let mut tables = self
+                .0
+                .tables
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            for (slot, s) in tables.slots.iter().enumerate() {
+                let mut function = lock(&s.function);
+                let first = routes.len();
+                let decodes = function.state().decodes();
+                routes.extend(decodes.map(|decode| Route { slot, decode }));
+                if moved.is_none() {
+                    continue;
+                }
+                for (index, (bar, offset)) in (0..).zip(function.doorbells()) {
+                    let mut own = routes.iter().skip(first);
+                    if let Some(route) = own.find(|r| r.decode.bar == bar && !r.decode.io) {
+                        doorbells.push(Doorbell {
+                            address: route.decode.start + offset,
+                            bdf: s.bdf,
+                            index,
+                        });
+                    }
+                }
+            }
+            tables.routes = routes;
         }
-        tables.routes = routes;
+        if let Some(moved) = &*moved {
+            moved(&doorbells);
+        }
     }
 }
 

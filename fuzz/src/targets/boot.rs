@@ -84,6 +84,7 @@ fn pc(bytes: &[u8]) {
         cmdline: boot.cmdline,
         seed: 1,
         epoch: 0,
+        ioeventfd: false,
         vcpus: 1,
     };
     match pc.start(&config, Clock::instructions(PACE), line(), line()) {

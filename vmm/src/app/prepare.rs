@@ -7,8 +7,8 @@ use crate::machine::build::{Nic, Platform, StartConfig, Wire, sim_card, switch};
 use crate::machine::{Memory, SharedSink, Taps};
 use crate::run::{Guest, GuestLink};
 use crate::topology::{
-    self, CardBackend, CardSpec, DmaProfile, Function, GuestSpec, NicBackend, NicSpec, OnFull,
-    TimeMode, TopologySpec,
+    self, CardBackend, CardSpec, DmaProfile, Doorbells, Function, GuestSpec, NicBackend, NicSpec,
+    OnFull, TimeMode, TopologySpec,
 };
 use anyhow::{Context, Result, bail};
 use bus::SimTime;
@@ -153,6 +153,7 @@ pub(super) fn prepare(
         let config = StartConfig {
             memory: spec.memory.0,
             vcpus: spec.vcpus.try_into().unwrap_or(1),
+            ioeventfd: spec.doorbells == Doorbells::Ioeventfd,
             kernel: boot.kernel,
             initrd,
             cmdline: cmdline(spec, &boot.cmdline),

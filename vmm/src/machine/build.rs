@@ -82,6 +82,8 @@ pub struct StartConfig {
     pub memory: u64,
     /// Number of vCPUs.
     pub vcpus: u8,
+    /// Under KVM: doorbells ring by ioeventfd.
+    pub ioeventfd: bool,
     /// Kernel: arm64 `Image` or x86 `vmlinux`.
     pub kernel: Vec<u8>,
     /// Initial RAM file systems.
@@ -245,6 +247,7 @@ impl Platform {
         let StartConfig {
             memory,
             vcpus,
+            ioeventfd,
             kernel,
             initrd,
             cmdline,
@@ -276,6 +279,7 @@ impl Platform {
                     seed,
                     epoch,
                     vcpus,
+                    ioeventfd,
                 };
                 pc.start(&config, clock, console, agent)?
             }

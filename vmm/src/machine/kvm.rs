@@ -2,16 +2,18 @@
 //!
 //! A vCPU thread answers the accesses of its vCPU. When one of them asks for
 //! service (a doorbell), it does the devices' work itself before it runs the
-//! guest on: handing it to another thread would cost tens of microseconds. The
-//! device thread, the one that called [`KvmMachine::run`], does what comes from
+//! guest on: handing it to another thread would cost tens of microseconds. With
+//! ioeventfds the vCPU runs on instead, and a third kind of thread waits for
+//! doorbells and does the work. The device thread, the one that called [`KvmMachine::run`], does what comes from
 //! outside and what has to happen at a time.
 
 use super::{Ending, Pause, ServiceFn};
-use crate::accel::kvm::{Kicker, KvmVcpu};
+use crate::accel::kvm::{Kicker, KvmDoorbells, KvmVcpu};
 use crate::accel::{CrashReport, VmEntry, VmExit};
 use crate::clock::span;
 use bus::{Action, AddressSpace, IoError, Next, SimTime};
 use cpu::{Signal, TimeSource};
+use devices::pci::Root;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,6 +33,8 @@ pub struct KvmParts {
     pub signal: Arc<Signal>,
     /// The time that devices live in.
     pub clock: Arc<dyn TimeSource>,
+    /// Doorbells that ring by ioeventfd, and the bus that they are on.
+    pub doorbells: Option<(KvmDoorbells, Root)>,
 }
 
 /// A machine under KVM.
@@ -38,6 +42,7 @@ pub struct KvmMachine {
     vcpus: Vec<KvmVcpu>,
     mmio: AddressSpace,
     pio: AddressSpace,
+    doorbells: Option<(Arc<KvmDoorbells>, Root)>,
     shared: Shared,
 }
 
@@ -68,7 +73,14 @@ impl KvmMachine {
             services,
             signal,
             clock,
+            doorbells,
         } = parts;
+        let doorbells = doorbells.map(|(bells, root)| {
+            let bells = Arc::new(bells);
+            let watcher = bells.clone();
+            root.watch_doorbells(move |all| watcher.set(all));
+            (bells, root)
+        });
         let shared = Shared {
             services: Mutex::new(services),
             signal,
@@ -83,6 +95,7 @@ impl KvmMachine {
             vcpus,
             mmio,
             pio,
+            doorbells,
             shared,
         }
     }
@@ -135,11 +148,21 @@ impl KvmMachine {
                     ));
                 }
             }
-            let result = catch_unwind(AssertUnwindSafe(|| shared.device_loop()));
-            if let Err(panic) = result {
-                shared.end(bug(&*panic, String::new()));
+            if let Some((bells, root)) = &self.doorbells {
+                let body = || shared.guarded(|| shared.doorbell_loop(bells, root));
+                let thread = std::thread::Builder::new().name("doorbells".into());
+                if let Err(error) = thread.spawn_scoped(scope, body) {
+                    shared.end(crash(
+                        format!("no thread for doorbells: {error}"),
+                        String::new(),
+                    ));
+                }
             }
+            shared.guarded(|| shared.device_loop());
             shared.stop.store(true, Ordering::SeqCst);
+            if let Some((bells, _)) = &self.doorbells {
+                bells.stop();
+            }
             for kicker in &kickers {
                 kicker.kick();
             }
@@ -152,6 +175,23 @@ impl KvmMachine {
 }
 
 impl Shared {
+    /// A panic in `work` ends the guest, not the monitor.
+    fn guarded(&self, work: impl FnOnce()) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+            self.end(bug(&*panic, String::new()));
+        }
+    }
+    fn doorbell_loop(&self, bells: &KvmDoorbells, root: &Root) {
+        let mut rung = Vec::new();
+        while bells.wait(&mut rung) {
+            let service = rung
+                .drain(..)
+                .fold(false, |any, (bdf, index)| root.ring(bdf, index) || any);
+            if service {
+                self.service_here();
+            }
+        }
+    }
     fn device_loop(&self) {
         loop {
             self.signal.take(REARM);

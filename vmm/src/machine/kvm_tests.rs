@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::accel::kvm::{BootState, KvmError, KvmIrqs, KvmVm};
-use bus::{BusDevice, MsiMessage, MsiSink, create_ram};
+use bus::{Bdf, BusDevice, DmaTarget, IrqLine, MsiMessage, MsiSink, create_ram};
+use devices::pci::{BarKind, FunctionState, Identity, PciFunction};
 use std::time::Duration;
 use vm_memory::{Bytes, GuestAddress};
 
@@ -25,11 +26,19 @@ impl BusDevice for Port {
 
 /// A machine that runs `code` with one service, and its interrupts.
 fn machine(code: &[u8], service: ServiceFn) -> Option<(KvmMachine, Arc<KvmIrqs>)> {
+    let (parts, vm) = parts(code, service)?;
+    let irqs = KvmIrqs::new(vm).unwrap();
+    Some((KvmMachine::new(parts), irqs))
+}
+
+/// The parts of such a machine. Behind its RAM, at 2 MiB, are 2 MiB of nothing.
+fn parts(code: &[u8], service: ServiceFn) -> Option<(KvmParts, Arc<KvmVm>)> {
     let ram = Arc::new(create_ram(&[(0, 2 << 20)]).unwrap());
     let words = [
         (0x1000, 0x2003u64),
         (0x2000, 0x3003),
         (0x3000, 0x83),
+        (0x3008, 0x20_0083),
         (0x510, 0x00af_9b00_0000_ffff),
         (0x518, 0x00cf_9300_0000_ffff),
     ];
@@ -45,7 +54,6 @@ fn machine(code: &[u8], service: ServiceFn) -> Option<(KvmMachine, Arc<KvmIrqs>)
         }
         Err(error) => panic!("{error}"),
     };
-    let irqs = KvmIrqs::new(vm.clone()).unwrap();
     // A second vCPU that nobody starts.
     let vcpus: Vec<_> = (0..2)
         .map(|id| KvmVcpu::new(&vm, id, 2, true).unwrap())
@@ -64,6 +72,7 @@ fn machine(code: &[u8], service: ServiceFn) -> Option<(KvmMachine, Arc<KvmIrqs>)
     pio.map(DOORBELL, 2, Arc::new(Mutex::new(Port(Action::Service))))
         .unwrap();
     let parts = KvmParts {
+        doorbells: None,
         vcpus,
         mmio: AddressSpace::new(),
         pio,
@@ -71,7 +80,90 @@ fn machine(code: &[u8], service: ServiceFn) -> Option<(KvmMachine, Arc<KvmIrqs>)
         signal: Arc::new(Signal::default()),
         clock: Arc::new(crate::clock::HostClock::start()),
     };
-    Some((KvmMachine::new(parts), irqs))
+    Some((parts, vm))
+}
+
+/// A function with one doorbell, which may ring by eventfd only.
+struct Bell(FunctionState, Arc<AtomicU64>);
+
+impl PciFunction for Bell {
+    fn state(&mut self) -> &mut FunctionState {
+        &mut self.0
+    }
+    fn bar_read(&mut self, _: u8, _: u64, data: &mut [u8]) -> Result<(), IoError> {
+        data.fill(0);
+        Ok(())
+    }
+    fn bar_write(&mut self, _: u8, _: u64, _: &[u8]) -> Result<Action, IoError> {
+        panic!("the write of a doorbell came as an exit")
+    }
+    fn reset(&mut self) {}
+    fn doorbells(&self) -> Vec<(u8, u64)> {
+        vec![(0, 0x10)]
+    }
+    fn ring(&mut self, index: u16) -> Action {
+        assert_eq!(index, 0);
+        self.1.fetch_add(1, Ordering::SeqCst);
+        Action::Service
+    }
+}
+
+#[test]
+fn a_doorbell_rings_without_an_exit() {
+    // mov edi, 0x200010; mov [rdi], ax; 1: jmp 1b
+    let code = [0xbf, 0x10, 0x00, 0x20, 0x00, 0x66, 0x89, 0x07, 0xeb, 0xfe];
+    let rung = Arc::new(AtomicU64::new(0));
+    let (seen, done) = (rung.clone(), Arc::new(AtomicU64::new(0)));
+    let served = done.clone();
+    let service = move |_| {
+        served.store(seen.load(Ordering::SeqCst), Ordering::SeqCst);
+        Next::OnKick
+    };
+    let Some((mut parts, vm)) = parts(&code, Box::new(service)) else {
+        return;
+    };
+    let root = Root::new();
+    let bdf = Bdf::new(0, 1, 0);
+    let identity = Identity {
+        vendor: 1,
+        device: 1,
+        revision: 0,
+        class: 0,
+        subsystem_vendor: 0,
+        subsystem: 0,
+    };
+    let dma = DmaTarget::new(
+        bdf,
+        Arc::new(create_ram(&[(0, 4096)]).unwrap()),
+        KvmIrqs::new(vm.clone()).unwrap(),
+    );
+    let mut state = FunctionState::new(identity, dma, IrqLine::from_fn(|_| {}));
+    state.add_bar(0, BarKind::Memory32, 4096).unwrap();
+    state.config.write(4, &[2]);
+    root.add(bdf, Box::new(Bell(state, rung.clone()))).unwrap();
+    root.assign_bars(0x20_0000..0x30_0000, 0..0, 0..0).unwrap();
+    parts.doorbells = Some((KvmDoorbells::new(vm).unwrap(), root));
+    let mut machine = KvmMachine::new(parts);
+    let signal = machine.signal().clone();
+    let watched = done.clone();
+    let stop = std::thread::spawn(move || {
+        for _ in 0..1000 {
+            if watched.load(Ordering::SeqCst) > 0 {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        signal.raise(Signal::STOP);
+    });
+    assert!(matches!(machine.run(), Pause::Stopped));
+    stop.join().unwrap();
+    assert_eq!(rung.load(Ordering::SeqCst), 1);
+    assert_eq!(
+        done.load(Ordering::SeqCst),
+        1,
+        "and the devices were serviced"
+    );
+    assert_eq!(machine.unmapped(), 0);
 }
 
 fn stop_after(machine: &KvmMachine, time: Duration) -> std::thread::JoinHandle<()> {

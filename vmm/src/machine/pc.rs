@@ -5,7 +5,7 @@ use super::base::{Base, MapError, Memory, PciMap};
 use super::pc_irqs::PcIrqs;
 use super::{KvmMachine, KvmParts, Machine, MachineParts, Runner, pc_acpi, pc_boot};
 use crate::accel::Accelerator;
-use crate::accel::kvm::{BootState, KvmError, KvmVcpu};
+use crate::accel::kvm::{BootState, KvmDoorbells, KvmError, KvmVcpu};
 use bus::{Action, BusDevice, IoError, MemoryError};
 use cpu::x86_64::{self, Boot64, X86};
 use cpu::{Clock, Cpu};
@@ -70,6 +70,8 @@ pub struct PcConfig {
     pub epoch: u64,
     /// Number of vCPUs.
     pub vcpus: u8,
+    /// Under KVM: doorbells ring by ioeventfd.
+    pub ioeventfd: bool,
 }
 
 /// A PC that cannot be built.
@@ -103,6 +105,9 @@ pub enum PcError {
     /// More vCPUs than the accelerator has.
     #[error("{0} processors are too many: {1} are possible; lower 'vcpus:'")]
     Vcpus(u8, usize),
+    /// No ioeventfds.
+    #[error("doorbells cannot be waited for: {0}")]
+    Doorbells(#[source] std::io::Error),
     /// An instruction clock under KVM.
     #[error("KVM runs in the time of this machine alone; use 'time: free' or 'accel: emulated'")]
     Clock,
@@ -213,6 +218,7 @@ impl Pc {
             &acpi,
             config.seed,
         )?;
+        let root = self.base.root().clone();
         let Base {
             signal,
             ram,
@@ -264,6 +270,13 @@ impl Pc {
                         sse: false,
                     })?;
                 }
+                let doorbells = match config.ioeventfd {
+                    true => Some((
+                        KvmDoorbells::new(vm.clone()).map_err(PcError::Doorbells)?,
+                        root,
+                    )),
+                    false => None,
+                };
                 Ok(Runner::Kvm(Box::new(KvmMachine::new(KvmParts {
                     vcpus,
                     mmio,
@@ -271,6 +284,7 @@ impl Pc {
                     services,
                     signal,
                     clock,
+                    doorbells,
                 }))))
             }
         }

@@ -26,8 +26,8 @@ pub use check::{CheckSpec, Iperf3Spec, PingSpec, Protocol, RunSpec};
 pub use error::{Origin, Problem, TopologyError};
 pub use schema::{json_schema, reference_page};
 pub use spec::{
-    Accel, Arch, FileSpec, GuestSpec, ImageFiles, ImageSpec, NicBackend, NicSpec, TimeMode,
-    TopologySpec, VhostUserSocket, VhostUserSpec,
+    Accel, Arch, Doorbells, FileSpec, GuestSpec, ImageFiles, ImageSpec, NicBackend, NicSpec,
+    TimeMode, TopologySpec, VhostUserSocket, VhostUserSpec,
 };
 pub use units::{Cidr, Duration, Mac, Mode, OneOrMany, Percent, Rate, Size};
 

@@ -101,6 +101,17 @@ pub enum Accel {
     Emulated,
 }
 
+/// How a guest's queue notifications reach its devices under KVM.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Doorbells {
+    /// The processor stops at one, and its thread does the device's work.
+    #[default]
+    Exit,
+    /// The processor runs on, and a thread that waits for them does the work.
+    Ioeventfd,
+}
+
 /// A guest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -114,6 +125,8 @@ pub struct GuestSpec {
     pub memory: Size,
     /// Processors.
     pub vcpus: u32,
+    /// Under KVM only: how queue notifications reach the devices.
+    pub doorbells: Doorbells,
     /// Emulated only: virtual time that one instruction takes.
     pub instruction_time: Duration,
     /// ARM64 only: unaligned accesses to device memory fault, as on real
@@ -139,6 +152,7 @@ impl Default for GuestSpec {
             accel: Accel::Auto,
             memory: Size::mib(256),
             vcpus: 1,
+            doorbells: Doorbells::Exit,
             instruction_time: Duration(bus::SimTime::from_ps(1000)),
             strict_alignment: false,
             boot_timeout: Duration(bus::SimTime::from_secs(120)),

@@ -111,20 +111,6 @@ impl VirtioPci {
         self.common.poll_events();
         result
     }
-    /// Offset in [`VirtioPci::NOTIFY_BAR`] of the notification register of queue
-    /// `index`, for an ioeventfd.
-    pub fn notify_offset(index: u16) -> u64 {
-        layout::NOTIFY + layout::NOTIFY_STEP * u64::from(index)
-    }
-    /// The BAR of the notification registers.
-    pub const NOTIFY_BAR: u8 = layout::BAR;
-
-    /// The driver notified queue `index` by an ioeventfd, without a register
-    /// write. Whether the function wants to be serviced.
-    pub fn notify(&mut self, index: u16) -> bool {
-        self.kick(index) == Action::Service
-    }
-
     fn kick(&mut self, queue: u16) -> Action {
         if self.common.started() {
             self.common.device.kick(queue);
@@ -266,6 +252,15 @@ impl PciFunction for VirtioPci {
     }
     fn set_wake(&mut self, wake: Wake) {
         self.common.device.set_wake(wake);
+    }
+    fn doorbells(&self) -> Vec<(u8, u64)> {
+        let at = |queue| layout::NOTIFY + layout::NOTIFY_STEP * queue as u64;
+        (0..self.common.queues.len())
+            .map(|queue| (layout::BAR, at(queue)))
+            .collect()
+    }
+    fn ring(&mut self, index: u16) -> Action {
+        self.kick(index)
     }
     fn counters(&self) -> Vec<(String, u64)> {
         let mut all = self.common.device.counters();

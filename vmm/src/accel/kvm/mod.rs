@@ -7,10 +7,12 @@
 //! | `boot` | the state in which a 64-bit kernel is entered |
 //! | `vcpu` | running, exits as data, crash reports |
 //! | `kick` | bringing a vCPU back from guest code |
+//! | `doorbells` | queue notifications by ioeventfd |
 //! | `irq` | pins of the I/O APIC and message-signalled interrupts |
 
 mod boot;
 mod cpuid;
+mod doorbells;
 mod irq;
 mod kick;
 #[cfg(test)]
@@ -19,6 +21,7 @@ mod vcpu;
 mod vm;
 
 pub use boot::BootState;
+pub use doorbells::KvmDoorbells;
 pub use irq::KvmIrqs;
 pub use kick::Kicker;
 pub use vcpu::KvmVcpu;
