@@ -266,8 +266,8 @@ fn a_device_is_serviced_at_its_time_and_when_kicked() {
 
 #[test]
 fn a_panic_of_a_device_ends_the_guest_alone() {
-    // mov dx, 0x700; out dx, al; 1: jmp 1b
-    let code = [0x66, 0xba, 0x00, 0x07, 0xee, 0xeb, 0xfe];
+    // mov dx, 0x700; 1: out dx, al; jmp 1b
+    let code = [0x66, 0xba, 0x00, 0x07, 0xee, 0xeb, 0xfd];
     let mut first = true;
     let service = move |_| {
         assert!(std::mem::take(&mut first), "a device bug");
