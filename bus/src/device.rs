@@ -48,6 +48,9 @@ pub trait BusDevice: Send {
 pub enum Next {
     /// At this time, or when kicked before.
     At(SimTime),
+    /// At this time at the latest, at any service before, and before the
+    /// machine's processor idles: work that waits for more of its kind.
+    Before(SimTime),
     /// Only when somebody kicks it.
     OnKick,
 }
@@ -57,9 +60,11 @@ impl Next {
     #[must_use]
     pub fn min(self, other: Self) -> Self {
         match (self, other) {
+            (Self::OnKick, next) | (next, Self::OnKick) => next,
             (Self::At(a), Self::At(b)) => Self::At(a.min(b)),
-            (Self::At(a), Self::OnKick) | (Self::OnKick, Self::At(a)) => Self::At(a),
-            (Self::OnKick, Self::OnKick) => Self::OnKick,
+            (Self::At(a) | Self::Before(a), Self::At(b) | Self::Before(b)) => {
+                Self::Before(a.min(b))
+            }
         }
     }
 }

@@ -103,6 +103,22 @@ fn the_first_ping_keeps_its_interval() {
     run.end().expect(0);
 }
 
+/// Frames of a busy sender share a doorbell; an idle one's go at once.
+#[test]
+fn a_busy_sender_batches_and_an_idle_one_does_not() {
+    let batch = |options: &str| {
+        let checks = format!("  - ping: {{ from: host, to: board, count: 500, {options} }}\n");
+        let run = Run::new(&pair(&checks)).arg("--time").arg("lockstep");
+        let ended = run.end().expect(0);
+        let n = |key: &str| ended.way("h2c")[key].as_f64().unwrap();
+        n("sent") / n("doorbells")
+    };
+    let busy = batch("interval: 0ms, preload: 64");
+    assert!(busy > 1.5, "{busy} frames a doorbell");
+    let idle = batch("interval: 2ms");
+    assert!(idle < 1.05, "{idle} frames a doorbell");
+}
+
 #[test]
 fn a_link_joins_guests_without_a_card() {
     let yaml = "

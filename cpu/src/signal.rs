@@ -1,6 +1,6 @@
 //! How other threads and devices reach a vCPU.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ pub struct Signal {
     word: AtomicU32,
     sleeping: Mutex<bool>,
     wake: Condvar,
+    handoffs: AtomicU64,
 }
 
 impl Signal {
@@ -56,6 +57,11 @@ impl Signal {
     pub fn take(&self, bits: u32) -> u32 {
         self.word.fetch_and(!(bits & !SLEEPY), Ordering::AcqRel) & bits
     }
+    /// Times that another thread has woken the owner from its sleep; the rest
+    /// of its sleeps ended at their limit.
+    pub fn handoffs(&self) -> u64 {
+        self.handoffs.load(Ordering::Relaxed)
+    }
     /// Sleeps until a bit is set, at most for `limit`. Only the owner calls.
     pub fn wait(&self, limit: Option<Duration>) {
         let mut guard = self.sleeping.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,6 +72,9 @@ impl Signal {
             match limit {
                 Some(limit) => drop(self.wake.wait_timeout_while(guard, limit, awake)),
                 None => drop(self.wake.wait_while(guard, awake)),
+            }
+            if self.word.load(Ordering::Relaxed) & !SLEEPY != 0 {
+                self.handoffs.fetch_add(1, Ordering::Relaxed);
             }
         }
         self.word.fetch_or(SLEEPY, Ordering::AcqRel);
@@ -99,10 +108,13 @@ mod tests {
             }
         }
         thread.join().unwrap();
+        assert!(signal.handoffs() <= 2000, "one for each raise at most");
     }
 
     #[test]
     fn wait_ends_at_its_limit() {
-        Signal::default().wait(Some(Duration::from_millis(1)));
+        let signal = Signal::default();
+        signal.wait(Some(Duration::from_millis(1)));
+        assert_eq!(signal.handoffs(), 0, "nobody woke it");
     }
 }

@@ -183,7 +183,7 @@ impl Root {
         let mut ready = self.0.pending.swap(0, Ordering::AcqRel);
         let mut due = lock(&self.0.due);
         for (index, next) in due.iter().enumerate() {
-            if matches!(next, Next::At(at) if *at <= now) {
+            if matches!(next, Next::Before(_)) || matches!(next, Next::At(at) if *at <= now) {
                 ready |= 1 << index;
             }
         }

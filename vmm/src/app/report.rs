@@ -170,6 +170,7 @@ fn result(topology: &TopologySpec, ran: &Ran) -> (RunResult, Vec<RowDetails>) {
             instructions: (!finished.machine.is_kvm())
                 .then(|| finished.machine.stats().instructions),
             rss_kib: ran.resident_kib.get(index).copied().unwrap_or(0),
+            handoffs: finished.machine.signal().handoffs(),
         };
         if topology.time == TimeMode::Lockstep {
             trace.add(finished.name.as_bytes());

@@ -238,11 +238,18 @@ impl Shared {
     }
     fn call(&self, services: &mut [ServiceFn]) -> SimTime {
         let now = self.clock.now();
-        let next = services
-            .iter_mut()
-            .fold(Next::OnKick, |next, service| next.min(service(now)));
+        let mut call = || {
+            services
+                .iter_mut()
+                .fold(Next::OnKick, |next, service| next.min(service(now)))
+        };
+        let mut next = call();
+        if matches!(next, Next::Before(_)) {
+            // Nobody tells that a vCPU idles: what could wait is done now.
+            next = call();
+        }
         match next {
-            Next::At(at) => at,
+            Next::At(at) | Next::Before(at) => at,
             Next::OnKick => SimTime::MAX,
         }
     }

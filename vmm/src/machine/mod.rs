@@ -90,6 +90,8 @@ pub struct Machine {
     entry: VmEntry,
     next_service: SimTime,
     service_now: bool,
+    /// A device has work that is to be done before the vCPU idles.
+    before_idle: bool,
     halted: bool,
     unmapped: u64,
     exits: u64,
@@ -103,6 +105,7 @@ impl Machine {
             entry: VmEntry::Run,
             next_service: SimTime::ZERO,
             service_now: true,
+            before_idle: false,
             halted: false,
             unmapped: 0,
             exits: 0,
@@ -171,8 +174,9 @@ impl Machine {
         for service in &mut self.parts.services {
             next = next.min(service(now));
         }
+        self.before_idle = matches!(next, Next::Before(_));
         self.next_service = match next {
-            Next::At(at) => at,
+            Next::At(at) | Next::Before(at) => at,
             Next::OnKick => SimTime::MAX,
         };
     }
@@ -245,6 +249,10 @@ impl Machine {
     /// The vCPU waits for an interrupt: skips time, or says until when.
     fn halt(&mut self, deadline: SimTime) -> Option<Pause> {
         if self.parts.signal.word() & Signal::ATTENTION != 0 || self.service_now {
+            return None;
+        }
+        if std::mem::take(&mut self.before_idle) {
+            self.service_now = true;
             return None;
         }
         let next = self.parts.vcpu.next_timer().min(self.next_service);

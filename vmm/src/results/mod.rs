@@ -87,6 +87,10 @@ pub struct GuestResult {
     pub instructions: Option<u64>,
     /// Host memory of this guest, in KiB.
     pub rss_kib: u64,
+    /// Times that another thread woke this guest's idle thread; 0 in lockstep,
+    /// where all guests share one.
+    #[serde(default)]
+    pub handoffs: u64,
 }
 
 /// What ran a guest's processors.

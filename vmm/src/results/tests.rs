@@ -14,6 +14,7 @@ fn sample() -> RunResult {
             boot_ms: 2500.5,
             instructions: Some(200_000_000),
             rss_kib: 70_000,
+            handoffs: 12,
         },
     );
     result
@@ -110,7 +111,7 @@ fn result_json_has_the_documented_shape() {
     assert_eq!(
         value["guests"]["board"],
         json!({ "arch": "aarch64", "accel": "emulated", "boot_ms": 2500.5,
-                "instructions": 200_000_000, "rss_kib": 70_000 })
+                "instructions": 200_000_000, "rss_kib": 70_000, "handoffs": 12 })
     );
     assert_eq!(
         value["checks"][0],

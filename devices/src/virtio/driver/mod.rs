@@ -137,7 +137,7 @@ impl Machine {
                     advances += 1;
                     self.now = at;
                 }
-                Next::At(_) => {}
+                Next::At(_) | Next::Before(_) => {}
                 Next::OnKick if self.root.has_work() => {}
                 Next::OnKick => return,
             }

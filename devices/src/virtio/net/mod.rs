@@ -3,6 +3,7 @@
 //! [`Net`] moves frames between its guest's queues and one [`NetBackend`]. It
 //! runs in `service` only, for a bounded number of frames per call.
 
+mod batch;
 mod checksum;
 mod config;
 mod control;
@@ -35,6 +36,7 @@ pub use filter::Filter;
 use super::device::{DeviceEvents, QueueIrq, VirtioDevice};
 use super::ring::{Queue, QueueState};
 use crate::net::{NetBackend, Offloads};
+use batch::Batch;
 use bus::{DmaTarget, Segment, Wake};
 use moderation::{Limits, Moderation};
 use std::fmt;
@@ -92,6 +94,7 @@ pub struct Net {
     counters: NetCounters,
     /// Frames wait for receive buffers.
     rx_blocked: bool,
+    batch: Batch,
     // Kept between calls for their capacity.
     segments: Vec<Segment>,
     rx_scratch: sink::Scratch,
@@ -122,6 +125,7 @@ impl Net {
             events: DeviceEvents::default(),
             counters: NetCounters::default(),
             rx_blocked: false,
+            batch: Batch::default(),
             segments: Vec::new(),
             rx_scratch: sink::Scratch::default(),
             spec,
@@ -277,6 +281,7 @@ impl VirtioDevice for Net {
         Some(active.queue.state())
     }
     fn kick(&mut self, index: u16) {
+        self.batch.kicked |= index % 2 == 1;
         if self.is_outside(index) {
             if let Some(rings) = self.backend.rings() {
                 rings.kick(index);
@@ -312,6 +317,7 @@ impl VirtioDevice for Net {
         self.offloads = Offloads::default();
         self.features = 0;
         self.rx_blocked = false;
+        self.batch = Batch::default();
         self.backend.set_offloads(Offloads::default());
         self.backend.set_pairs(1);
         self.backend.reset();

@@ -18,7 +18,13 @@ impl Net {
         if let Err(error) = self.tell_overdue(now, ram) {
             self.broken(error);
         }
-        for index in 0..self.pairs.len() {
+        let sending = self.pairs.iter().any(|pair| {
+            let kicked = |tx: &ActiveQueue| tx.kicked;
+            pair.tx.as_ref().is_some_and(kicked)
+        });
+        let hold = self.batch.hold(now, sending);
+        let pairs = if hold.is_some() { 0 } else { self.pairs.len() };
+        for index in 0..pairs {
             more |= self.transmit(index, now, ram).unwrap_or_else(|error| {
                 self.pairs[index].tx = None;
                 self.broken(error)
@@ -42,6 +48,7 @@ impl Net {
         if more {
             return Next::At(now);
         }
+        let hold = hold.map_or(Next::OnKick, Next::Before);
         let next = match self.backend.next_event() {
             // What is due waits for the guest's buffers; only a sender that
             // waits for room must look again by itself.
@@ -59,7 +66,7 @@ impl Net {
         };
         self.queues()
             .filter_map(|queue| queue.moderation.deadline)
-            .fold(next, |next, at| next.min(Next::At(at)))
+            .fold(next.min(hold), |next, at| next.min(Next::At(at)))
     }
     fn queues(&self) -> impl Iterator<Item = &ActiveQueue> {
         self.pairs

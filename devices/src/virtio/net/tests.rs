@@ -543,7 +543,11 @@ fn interrupts_are_moderated() {
         nic.tx.publish();
         let at = nic.driver.notify + nic.driver.notify_step;
         let _ = nic.m.bus.write(at, &[1, 0]);
-        let next = nic.m.root.service(nic.m.now);
+        let mut next = nic.m.root.service(nic.m.now);
+        if let bus::Next::Before(_) = next {
+            // A busy sender's frames wait for each other.
+            next = nic.m.root.service(nic.m.now);
+        }
         (next, nic.m.msi.take().len())
     };
     nic.m.now = ms(10);

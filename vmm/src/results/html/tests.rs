@@ -34,6 +34,7 @@ fn page(change: impl FnOnce(&mut RunResult, &mut NicCounters)) -> String {
                 boot_ms: 396.6,
                 instructions: Some(431_558_233),
                 rss_kib: 88_112,
+                handoffs: 0,
             },
         );
     }
