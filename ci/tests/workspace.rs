@@ -20,6 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "fuzz",
         &["bus", "cpu", "fpga-sim", "devices", "guest-images", "vmm"],
     ),
+    ("vnet-agent", &["fpga-sim"]),
     ("ci", &[]),
 ];
 

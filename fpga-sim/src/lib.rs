@@ -3,12 +3,14 @@
 //! * [`ring`]: the frame ring in card memory, one piece of code for all sides.
 //! * [`card`]: the card as its two machines and their NICs see it.
 //! * [`dma`]: the DMA engine, whoever programs it.
+//! * [`nodes`]: a real card, by the device nodes of its driver.
 //! * [`queue`]: the hard queues.
 //! * [`xdma`]: the DMA engine's registers, as real drivers program them.
 //! * [`timing`]: how long things take.
 
 pub mod card;
 pub mod dma;
+pub mod nodes;
 pub mod queue;
 pub mod ring;
 pub mod timing;

@@ -50,9 +50,7 @@ impl SimCard {
             return Err(CardError::NoDdr(window.0, window.1));
         }
         let (slots, bytes) = (spec.fifo.slots, spec.fifo.bytes);
-        let first = Geometry::new(spec.ring_base, slots, bytes)?;
-        let second = (first.base() + first.size()).next_multiple_of(4096);
-        let second = Geometry::new(second, slots, bytes)?;
+        let [first, second] = Geometry::pair(spec.ring_base, slots, bytes)?;
         let end = second.base() + second.size();
         if spec.ring_base < window.0 || end > window.1 {
             return Err(CardError::Window {

@@ -2,7 +2,7 @@
 
 use super::layout::{
     CREDITS_WORD, Geometry, LINK_WORD, META_LEN, PRODUCER_LINE, RECORD_HEADER, REQUEST_WORD,
-    RecordHeader, Spans, TAIL_WORD, Tagged, record_units,
+    RecordHeader, Spans, TAIL_WORD, Tagged, UNIT, record_units,
 };
 use std::sync::atomic::{Ordering, fence};
 
@@ -70,6 +70,9 @@ impl ProducerLine {
     }
 }
 
+/// Most units that are read ahead: 256 KiB.
+const AHEAD: u32 = 32 << 10;
+
 /// Polls in a row that may find link and head of different epochs, or a request
 /// not answered.
 const ODD_POLLS: u8 = 3;
@@ -113,6 +116,16 @@ impl<M: RingMemory> Consumer<M> {
     /// Whether there are frames that [`Consumer::peek`] has not seen yet.
     pub fn available(&self) -> bool {
         self.state == State::Following && self.head != self.tail
+    }
+    /// Lets the memory read frames ahead that the last [`Consumer::poll`] saw.
+    /// Taking them is as safe as without: see [`RingMemory::read_ahead`].
+    pub fn read_ahead(&self) -> Result<(), RingFault> {
+        let there = self.head.wrapping_sub(self.tail).min(AHEAD);
+        if self.state != State::Following || there == 0 {
+            return Ok(());
+        }
+        let spans = self.geometry.spans(self.tail, 0, there * UNIT as u32);
+        self.memory.read_ahead(&spans, self.geometry.at(LINK_WORD))
     }
     /// Units freed and not yet given back.
     pub fn unpublished(&self) -> u32 {

@@ -125,6 +125,13 @@ impl Geometry {
             slots,
         })
     }
+    /// The two rings of a card: host to board at `base`, board to host on the
+    /// next 4 KiB boundary behind it.
+    pub fn pair(base: u64, slots: u32, bytes: u64) -> Result<[Self; 2], GeometryError> {
+        let first = Self::new(base, slots, bytes)?;
+        let second = (base + first.size()).next_multiple_of(4096);
+        Ok([first, Self::new(second, slots, bytes)?])
+    }
     /// Card address of the header.
     pub fn base(&self) -> u64 {
         self.base

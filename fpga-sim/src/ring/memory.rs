@@ -1,5 +1,6 @@
 //! How a side of a ring reaches card memory.
 
+use super::Spans;
 use bus::{GuestRam, WriteWatch};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,6 +36,12 @@ pub trait RingMemory {
         }
         Ok(())
     }
+    /// Says that `spans` are to be read and then the word at `witness` loaded,
+    /// and that copies made now, in this order, may answer until the next
+    /// [`RingMemory::load_line`]. Worth something where accesses are costly.
+    fn read_ahead(&self, _spans: &Spans, _witness: u64) -> Result<(), RingFault> {
+        Ok(())
+    }
 }
 
 impl<M: RingMemory + ?Sized> RingMemory for &M {
@@ -52,6 +59,9 @@ impl<M: RingMemory + ?Sized> RingMemory for &M {
     }
     fn load_line(&self, at: u64, words: &mut [u64]) -> Result<(), RingFault> {
         (**self).load_line(at, words)
+    }
+    fn read_ahead(&self, spans: &Spans, witness: u64) -> Result<(), RingFault> {
+        (**self).read_ahead(spans, witness)
     }
 }
 

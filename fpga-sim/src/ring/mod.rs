@@ -19,14 +19,18 @@
 //! it wrote itself, checks what the other side wrote against what is possible,
 //! and never touches memory outside the ring.
 
+mod batch;
 mod consumer;
+mod end;
 pub mod layout;
 mod memory;
 mod producer;
 #[cfg(test)]
 mod tests;
 
+pub use batch::Batched;
 pub use consumer::{Consumer, Frame, Taken};
+pub use end::{End, EndCounters};
 pub use layout::{Geometry, GeometryError, MAX_FRAME, META_LEN, MIN_FRAME, Spans};
 pub use memory::{DdrWindow, RingFault, RingMemory};
 pub use producer::{Producer, Refusal, Reservation};

@@ -643,6 +643,7 @@ fn fuzz() {
     let mut behind = Behind(bench);
     let input = bus::fuzz::noise(21, 60_000);
     bus::fuzz::drive(&mut behind, CONFIG_BAR, &input, |behind| {
+        behind.0.now += SimTime::from_ms(1);
         behind.0.slice();
     });
     let done = behind.0.xdma.counters().descriptors;
