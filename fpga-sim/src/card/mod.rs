@@ -12,12 +12,14 @@ mod spec;
 mod tests;
 mod timed;
 mod timeline;
+mod xdma;
 
 pub use counters::{CardCounters, DirectionCounters, Dropped, NotConserved};
 pub use port::{CardPort, FrameInfo, PortError, SimPort, TakeStatus, TxStatus};
 pub use sim::{SimCard, USER_IRQS};
 pub use spec::{CardError, DmaSpec, FifoSpec, LinkSpec, OnFull, SimCardSpec};
 pub use timeline::{Point, TimeLine};
+pub use xdma::{XdmaCard, XdmaPort};
 
 pub(crate) mod sync {
     pub use std::sync::atomic::{AtomicBool, Ordering, fence};

@@ -8,7 +8,7 @@ use crate::machine::{Memory, SharedSink, Taps};
 use crate::run::{Guest, GuestLink};
 use crate::topology::{
     self, CardBackend, CardSpec, DmaProfile, Doorbells, Function, GuestSpec, NicBackend, NicSpec,
-    OnFull, TimeMode, TopologySpec,
+    OnFull, TimeMode, TopologySpec, XdmaSpec,
 };
 use anyhow::{Context, Result, bail};
 use bus::SimTime;
@@ -16,7 +16,9 @@ use cpu::Clock;
 use devices::net::{PcapNg, Switch, VhostUserRole};
 use devices::serial::SerialInput;
 use devices::virtio::net::NetSpec;
-use fpga_sim::card::{DmaSpec, FifoSpec, LinkSpec, Side, SimCard, SimCardSpec};
+use fpga_sim::card::{DmaSpec, FifoSpec, LinkSpec, Side, SimCard, SimCardSpec, XdmaCard};
+use fpga_sim::nodes::{NodesSpec, XdmaNodes};
+use fpga_sim::ring::Geometry;
 use fpga_sim::timing::Profile;
 use guest_images::agent::Client;
 use guest_images::{GuestNic, GuestSetup, OverlayEntry, overlay_cpio};
@@ -74,12 +76,18 @@ pub(super) fn prepare(
     }
     let lockstep = topology.time == TimeMode::Lockstep;
     let mut cards = BTreeMap::new();
+    let mut real = BTreeMap::new();
     for (name, card) in &topology.cards {
+        supported(name, card)?;
+        if let CardBackend::Xdma(spec) = &card.backend {
+            let opened = real_card(spec, card).with_context(|| format!("card '{name}'"))?;
+            real.insert(name.clone(), opened);
+            continue;
+        }
         let board = card.board.as_deref().unwrap_or("board");
         let Some(board) = platforms.get(board) else {
             bail!("card '{name}': there is no guest '{board}'")
         };
-        supported(name, card)?;
         let spec = card_spec(card, topology.seed, lockstep);
         cards.insert(
             name.clone(),
@@ -119,7 +127,16 @@ pub(super) fn prepare(
         };
         let ram = platform.base().ram().clone();
         for nic in &spec.nics {
-            let wire = wire(topology, name, nic, &all.cards, &switches)?;
+            let wire = wire(
+                topology,
+                name,
+                nic,
+                Cards {
+                    sim: &all.cards,
+                    real: &real,
+                },
+                &switches,
+            )?;
             let full = format!("{name}.{}", nic.name());
             let capture = all
                 .capture
@@ -265,15 +282,31 @@ fn captured(topology: &TopologySpec, guest: &str, nic: &NicSpec) -> bool {
         .any(|point| *point == own || nic.card.as_ref() == Some(point))
 }
 
+/// The cards of a topology, by name.
+struct Cards<'a> {
+    sim: &'a BTreeMap<String, Arc<SimCard>>,
+    real: &'a BTreeMap<String, Arc<XdmaCard>>,
+}
+
 fn wire(
     topology: &TopologySpec,
     guest: &str,
     nic: &NicSpec,
-    cards: &BTreeMap<String, Arc<SimCard>>,
+    Cards { sim: cards, real }: Cards<'_>,
     switches: &BTreeMap<&str, Arc<Switch>>,
 ) -> Result<Wire> {
     Ok(match nic.backend() {
         NicBackend::Card(name) => {
+            if let Some(card) = real.get(name) {
+                let host = topology.cards.get(name).and_then(|c| c.host.as_deref());
+                if host != Some(guest) {
+                    bail!(
+                        "guest '{guest}': the board side of the real card '{name}' is the board \
+                         itself; run 'vnet-agent --role board --tap' there"
+                    );
+                }
+                return Ok(Wire::Real(card.clone()));
+            }
             let (Some(card), Some(spec)) = (cards.get(name), topology.cards.get(name)) else {
                 bail!("guest '{guest}': there is no card '{name}'")
             };
@@ -325,9 +358,6 @@ fn connect(
 /// What a topology may ask of a card and this version does not do must not be
 /// left out silently: the results would say something else than the topology.
 fn supported(name: &str, card: &CardSpec) -> Result<()> {
-    if card.backend != CardBackend::Sim {
-        bail!("card '{name}': a real card cannot be used yet; write 'backend: sim'");
-    }
     if let Some(fault) = card.faults.first() {
         bail!(
             "card '{name}': the fault '{}' cannot be injected yet; remove it from 'faults'",
@@ -335,6 +365,28 @@ fn supported(name: &str, card: &CardSpec) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Opens a real card by its device nodes.
+fn real_card(spec: &XdmaSpec, card: &CardSpec) -> Result<Arc<XdmaCard>> {
+    let (slots, bytes) = (card.fifo.slots, card.fifo.bytes.0);
+    let rings = Geometry::pair(spec.ddr, slots, bytes)?;
+    let end = rings[1].base() + rings[1].size();
+    if end > spec.ddr.saturating_add(spec.bytes.0) {
+        bail!(
+            "two FIFOs of {bytes} bytes end at {end:#x}, behind the window of {}; use a smaller \
+             'fifo.bytes'",
+            spec.bytes
+        );
+    }
+    let nodes = XdmaNodes::open(NodesSpec {
+        device: spec.device.clone(),
+        ddr: spec.ddr,
+        bytes: spec.bytes.0,
+        h2c: spec.h2c,
+        c2h: spec.c2h,
+    })?;
+    Ok(XdmaCard::new(nodes, rings))
 }
 
 /// The simulated card that a topology asks for.

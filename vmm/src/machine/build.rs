@@ -14,7 +14,7 @@ use devices::serial::{SerialInput, SerialSink};
 use devices::virtio::VirtioPci;
 use devices::virtio::net::{Net, NetSpec};
 use devices::xdma::XdmaPci;
-use fpga_sim::card::{Card, CardError, Side, SimCard, SimCardSpec};
+use fpga_sim::card::{Card, CardError, Side, SimCard, SimCardSpec, XdmaCard};
 use fpga_sim::queue;
 use guest_images::Arch;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,8 @@ use std::time::Duration;
 pub enum Wire {
     /// One side of a card.
     Card(Arc<SimCard>, Side),
+    /// The host's side of a real card.
+    Real(Arc<XdmaCard>),
     /// A software switch.
     Link(Arc<Switch>),
     /// A TAP interface of this machine.
@@ -177,6 +179,10 @@ impl Platform {
                 side,
                 Box::new(card.port(side)),
             )),
+            Wire::Real(card) => {
+                let port = Box::new(card.port());
+                Box::new(CardBackend::new(card, Side::Host, port))
+            }
             Wire::Link(switch) => Box::new(
                 switch
                     .port()

@@ -64,6 +64,26 @@ pub struct XdmaSpec {
     /// Device node without its channel suffix.
     #[serde(default = "xdma0")]
     pub device: PathBuf,
+    /// Card address of the shared DDR window: change it here when the block
+    /// design has it elsewhere.
+    #[serde(default = "window")]
+    pub ddr: u64,
+    /// Bytes of the window.
+    #[serde(default = "window_bytes")]
+    pub bytes: Size,
+    /// H2C channel, 0 to 3.
+    #[serde(default)]
+    pub h2c: u8,
+    /// C2H channel, 0 to 3.
+    #[serde(default)]
+    pub c2h: u8,
+}
+
+fn window() -> u64 {
+    0x0300_0000
+}
+fn window_bytes() -> Size {
+    Size::mib(16)
 }
 
 fn xdma0() -> PathBuf {

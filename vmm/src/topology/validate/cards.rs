@@ -33,6 +33,7 @@ pub(super) fn check(context: &mut Context<'_>) {
         }
         link(context, &path, card);
         engine(context, &path, card);
+        real(context, &path, card);
     }
     quantum(context);
 }
@@ -92,6 +93,27 @@ fn sides(context: &mut Context<'_>, path: &str, card: &CardSpec) {
             &format!("{path}.backend"),
             what,
             "write 'backend: sim' or 'time: free'",
+        );
+    }
+}
+
+fn real(context: &mut Context<'_>, path: &str, card: &CardSpec) {
+    let CardBackend::Xdma(xdma) = &card.backend else {
+        return;
+    };
+    let path = format!("{path}.backend.xdma");
+    for (key, channel) in [("h2c", xdma.h2c), ("c2h", xdma.c2h)] {
+        if channel > 3 {
+            let what = format!("there is no channel {channel}");
+            context.problem(&format!("{path}.{key}"), what, "write 0 to 3");
+        }
+    }
+    if xdma.ddr % 64 != 0 || xdma.ddr.checked_add(xdma.bytes.0).is_none() {
+        let what = format!("the window cannot start at {:#x}", xdma.ddr);
+        context.problem(
+            &format!("{path}.ddr"),
+            what,
+            "write a multiple of 64, such as 0x3000000",
         );
     }
 }
