@@ -104,6 +104,7 @@ fn tools(script: &mut Script, side: &Side) {
         ("ethtool -l eth0", "Combined:\t1"),
         ("ethtool -g eth0", "RX:\t\t256"),
         ("ethtool eth0", "Link detected: yes"),
+        ("ethtool eth0", "Speed: 10000Mb/s"),
         (
             "ethtool -S eth0 | awk '/rx_queue_0_packets|tx_queue_0_packets|rx_queue_0_bytes/ { n += $2 > 0 } /tx_timeouts|drops/ { bad += $2 } END { print n, bad + 0 }'",
             "3 0",

@@ -6,6 +6,7 @@
 
 mod capture;
 mod card;
+mod fault;
 mod fifo;
 mod frame;
 mod limit;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use capture::Capture;
 pub use card::Card;
+pub use fault::{Fault, FaultHook, Verdict, Way};
 pub use frame::{Header, Offloads, ReadBytes};
 pub use limit::{RateLimit, RateSpec};
 pub use link::{Link, LinkSpec, Switch};

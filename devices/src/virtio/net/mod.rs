@@ -23,6 +23,8 @@ mod toeplitz;
 mod tx;
 
 #[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
 mod rss_tests;
 #[cfg(test)]
 mod segment_tests;
