@@ -66,7 +66,9 @@ fn a_guest_reaches_the_boards_agent() {
         );
     }
     // The agent starts anew under the guest's feet.
-    yaml += "  - run: { guest: host, command: 'echo now > /dev/console; \
+    // Its new interface has a new address.
+    yaml += "  - run: { guest: host, command: 'echo now > /dev/console; sleep 5' }\n  \
+             - run: { guest: host, command: 'ip neigh flush all; \
              until ping -c 1 -W 1 10.10.10.5; do :; done; \
              ping -q -c 50 -i 0.02 10.10.10.5', expect_output: ' 0% packet loss' }\n";
     let run = Run::new(&yaml).with_images().start();
@@ -74,7 +76,7 @@ fn a_guest_reaches_the_boards_agent() {
     drop(first);
     let second = space.start(&board);
     let ended = run.end().expect(0);
-    assert_eq!(ended.result["checks"].as_array().unwrap().len(), 8);
+    assert_eq!(ended.result["checks"].as_array().unwrap().len(), 9);
     drop(second);
 }
 

@@ -6,6 +6,7 @@
 
 use ci::Run;
 use std::path::PathBuf;
+use std::process::Command;
 
 const FILES: [&str; 3] = ["xdma.ko", "dma_to_device", "dma_from_device"];
 
@@ -88,6 +89,89 @@ checks:
   - run: { guest: board, command: 'busybox devmem 0xa0300040 32 0xfedcab78; busybox devmem 0xa030000c', expect_output: '0x00000001' }
   - run: { guest: board, command: 'busybox devmem 0xa0320000', expect_output: '0x00000001' }
   - run: { guest: board, command: 'busybox devmem 0x3000000 32 0x12345678; busybox devmem 0x3000000', expect_output: '0x12345678' }
+  - run: { guest: board, command: 'busybox devmem 0x3000005 32; echo code $?', expect_output: 'code 0' }
 ";
     Run::new(yaml).end().expect(0);
+}
+
+/// As on a real processor, where SIGBUS (7) ends the program.
+#[test]
+fn strict_alignment_faults() {
+    let yaml = "
+guests:
+  host: {}
+  board: { packages: [busybox-static], strict_alignment: true }
+cards:
+  fpga0: { expose: [xdma] }
+checks:
+  - run: { guest: board, command: 'busybox devmem 0x3000004 32; echo code $?', expect_output: 'code 0' }
+  - run: { guest: board, command: 'busybox devmem 0x3000005 32; echo code $?', expect_output: 'code 135' }
+";
+    Run::new(yaml).end().expect(0);
+}
+
+/// The agent's static builds for both sides, or what is missing.
+fn agents() -> Option<[PathBuf; 2]> {
+    let targets = ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"];
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--release", "--quiet", "-p", "vnet-agent"])
+        .args(targets.map(|target| format!("--target={target}")))
+        .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER", "rust-lld")
+        .current_dir(ci::root())
+        .output();
+    if !built.is_ok_and(|output| output.status.success()) {
+        eprintln!(
+            "SKIP: no static agent: rustup target add {}",
+            targets.join(" ")
+        );
+        return None;
+    }
+    let dir = ci::vmm().parent()?.parent()?.to_owned();
+    Some(targets.map(|target| dir.join(target).join("release/vnet-agent")))
+}
+
+/// The agent on both sides, the host's over the driver: the code for a real
+/// card against the real driver, without a card.
+#[test]
+fn agents_lose_nothing_over_the_driver() {
+    let Some(dir) = driver() else { return };
+    let Some([host, board]) = agents() else {
+        return;
+    };
+    let mut yaml = String::from(
+        "guests:
+  host:
+    files:
+      - { from: ./xdma.ko, to: /x/xdma.ko }
+      - { from: ./host, to: /x/vnet-agent, mode: 755 }
+  board:
+    files:
+      - { from: ./board, to: /x/vnet-agent, mode: 755 }
+cards:
+  fpga0: { expose: [xdma] }
+checks:
+  - run: { guest: host, command: 'modprobe tun && insmod /x/xdma.ko && (/x/vnet-agent --role host --address 10.10.10.1/24 > /tmp/log 2>&1 &) && sleep 1 && cat /tmp/log', expect_output: attached }
+  - run: { guest: board, command: 'modprobe tun && (/x/vnet-agent --role board --address 10.10.10.5/24 > /tmp/log 2>&1 &) && sleep 1 && cat /tmp/log', expect_output: attached }
+  - run: { guest: host, command: 'until ping -c 1 -W 1 10.10.10.5; do :; done', expect_output: ' 0% packet loss' }
+",
+    );
+    for (guest, to) in [("host", "10.10.10.5"), ("board", "10.10.10.1")] {
+        for size in [56, 512, 1024, 1472, 1473, 2048, 65507] {
+            yaml += &format!(
+                "  - run: {{ guest: {guest}, command: 'ping -q -c 50 -i 0.05 -W 5 -s {size} {to}', \
+                 expect_output: ' 0% packet loss' }}\n"
+            );
+        }
+    }
+    yaml += "  - run: { guest: host, command: 'kill $(pidof vnet-agent); sleep 1; \
+             rmmod xdma && cat /tmp/log', expect_output: 'nonsense 0' }\n";
+    let read = |path: PathBuf| std::fs::read(path).unwrap();
+    let ended = Run::new(&yaml)
+        .file("xdma.ko", &read(dir.join("xdma.ko")))
+        .file("host", &read(host))
+        .file("board", &read(board))
+        .end()
+        .expect(0);
+    assert_eq!(ended.result["checks"].as_array().unwrap().len(), 18);
 }
