@@ -45,6 +45,7 @@ impl Header {
     pub const GSO_ECN: u8 = 0x80;
 
     /// From guest memory's form.
+    #[inline]
     pub fn from_bytes(raw: &[u8; Self::LEN]) -> Self {
         let word = |at: usize| u16::from_le_bytes([raw[at], raw[at + 1]]);
         Self {
@@ -58,6 +59,7 @@ impl Header {
         }
     }
     /// To guest memory's form.
+    #[inline]
     pub fn to_bytes(&self) -> [u8; Self::LEN] {
         let mut raw = [0; Self::LEN];
         raw[0] = self.flags;
@@ -105,6 +107,7 @@ impl Offloads {
     };
 
     /// Whether a frame with `header` may go to one who accepts `self`.
+    #[inline]
     pub fn allows(&self, header: &Header) -> bool {
         let gso = match header.gso_type & !Header::GSO_ECN {
             Header::GSO_NONE => true,
@@ -137,6 +140,7 @@ impl FrameRef<'_> {
     /// Copies the frame to `out`, which is at least as long. `false` when guest
     /// memory went away under it.
     #[must_use]
+    #[inline]
     pub fn copy_to(&self, out: &mut [u8]) -> bool {
         let mut left = self.len as usize;
         let mut at = 0;
@@ -159,6 +163,7 @@ impl FrameRef<'_> {
 }
 
 /// Reads guest memory; mostly one region holds it all.
+#[inline]
 fn read(memory: &GuestRam, address: u64, to: &mut [u8]) -> bool {
     match memory.get_slice(GuestAddress(address), to.len()) {
         Ok(slice) => slice.copy_to(to) == to.len(),
@@ -167,6 +172,7 @@ fn read(memory: &GuestRam, address: u64, to: &mut [u8]) -> bool {
 }
 
 /// Writes guest memory, as `read`.
+#[inline]
 fn write(memory: &GuestRam, address: u64, from: &[u8]) {
     match memory.get_slice(GuestAddress(address), from.len()) {
         Ok(slice) => slice.copy_from(from),
@@ -190,6 +196,7 @@ impl ReadBytes<'_> {
         self.len() == 0
     }
     /// Copies to guest buffers of the same total length.
+    #[inline]
     pub fn copy_to(&self, to: &Buffers<'_>) {
         let mut pieces = [self.0, self.1].into_iter();
         let mut piece = pieces.next().unwrap_or_default();

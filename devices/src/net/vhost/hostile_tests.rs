@@ -175,7 +175,7 @@ fn an_answer_byte_by_byte_is_not_waited_for() {
     let begin = now();
     let error = VhostUser::new(&path, Role::Client, 1).unwrap().open();
     assert!(error.unwrap_err().to_string().contains("answer"));
-    assert!(begin.elapsed() < Duration::from_secs(2));
+    assert!(begin.elapsed() < Duration::from_secs(4));
     drip.join().unwrap();
 }
 #[test]
@@ -206,7 +206,7 @@ fn now() -> std::time::Instant {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(ProptestConfig::with_cases(8))]
     /// Whatever a back end answers, the monitor neither panics nor hangs.
     #[test]
     fn wrong_answers_are_survived(

@@ -12,7 +12,7 @@ use vhost::vhost_user::message::{FrontendReq, VhostUserHeaderFlag};
 use vmm_sys_util::sock_ctrl_msg::ScmSocket;
 
 /// How long one read or write may take.
-const PATIENCE: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_millis(800);
 /// Reads that one answer may take: the whole patience is bounded too.
 const MAX_READS: u32 = 4;
 /// Version 1 of the protocol, in the low bits of a header's flags.

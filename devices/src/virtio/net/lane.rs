@@ -30,6 +30,7 @@ pub(super) enum Room {
 
 impl Lane<'_> {
     /// Gathers chains for `total` bytes, header included.
+    #[inline]
     pub fn gather(
         &mut self,
         total: u32,

@@ -24,7 +24,7 @@ pub(super) struct Scratch {
     /// that is malformed.
     pub chains: Vec<(u16, Option<u32>)>,
     /// A frame that goes before all others.
-    pending: Option<Pending>,
+    pending: Option<Box<Pending>>,
 }
 
 impl Scratch {
@@ -67,6 +67,7 @@ pub(super) struct Sink<'a> {
 
 /// Cuts `segments` to `total` bytes and splits the header off. Returns the
 /// number of segments that hold the header.
+#[inline]
 fn split(segments: &mut Vec<Segment>, header_len: u32, total: u32) -> Option<usize> {
     let mut left = total;
     let used = segments.iter_mut().position(|segment| {
@@ -95,16 +96,30 @@ fn split(segments: &mut Vec<Segment>, header_len: u32, total: u32) -> Option<usi
     None
 }
 
+/// `struct virtio_net_hdr_v1_hash` (virtio 1.2, section 5.1.6).
+fn with_hash(header: &[u8; Header::LEN], hashed: Option<Hashed>) -> [u8; Header::LEN + 8] {
+    let mut raw = [0; Header::LEN + 8];
+    raw[..Header::LEN].copy_from_slice(header);
+    let (value, kind) = hashed.unwrap_or_default();
+    raw[12..16].copy_from_slice(&value.to_le_bytes());
+    raw[16..18].copy_from_slice(&kind.to_le_bytes());
+    raw
+}
+
 impl Sink<'_> {
     /// Which lane a frame that starts with `head` goes to. `enough`: the head is
     /// all that a hash needs.
+    #[inline]
     fn choose(&mut self, head: &[u8], enough: bool) -> usize {
         self.blind = false;
+        let lanes = self.lanes.len();
+        if lanes < 2 && !self.report {
+            return 0;
+        }
         self.hashed = None;
         if enough && (self.report || self.rss.steers()) {
             self.hashed = Some(self.rss.hash(head));
         }
-        let lanes = self.lanes.len();
         if lanes < 2 {
             return 0;
         }
@@ -127,6 +142,7 @@ impl Sink<'_> {
     }
     /// Finds room for a header and `len` bytes in the chosen lane. `None` when
     /// its ring is broken.
+    #[inline]
     fn find_room(&mut self, len: u32) -> Option<Room> {
         let lane = self.lanes.get_mut(self.lane)?;
         let total = len.saturating_add(self.header_len);
@@ -153,6 +169,7 @@ impl Sink<'_> {
         }
     }
     /// Where the reserved frame's bytes are.
+    #[inline]
     fn data(&self) -> &[Segment] {
         let data = self.scratch.segments.get(self.header_segments..);
         data.unwrap_or_default()
@@ -176,7 +193,12 @@ impl Sink<'_> {
         }
     }
     /// Delivers what goes before anything else. `false` while some is left.
+    #[inline]
     pub fn drain(&mut self) -> bool {
+        self.scratch.pending.is_none() || self.drain_pending()
+    }
+    #[cold]
+    fn drain_pending(&mut self) -> bool {
         let Some(mut pending) = self.scratch.pending.take() else {
             return true;
         };
@@ -212,6 +234,7 @@ impl Sink<'_> {
         true
     }
     /// Gives the reserved frame to the guest in the form that it takes.
+    #[inline]
     fn finish(&mut self, header: &Header, len: u32) {
         let mut header = *header;
         if !self.offloads.allows(&header) {
@@ -243,10 +266,11 @@ impl Sink<'_> {
         self.deliver(header, len);
     }
     /// Makes the reserved frame one that waits to go in segments.
+    #[cold]
     fn cut(&mut self, header: &Header, len: u32) {
         let bytes = self.copy_out(len as usize);
-        self.scratch.pending =
-            bytes.and_then(|bytes| Pending::segments(header, bytes, self.offloads.csum));
+        self.scratch.pending = bytes
+            .and_then(|bytes| Pending::segments(header, bytes, self.offloads.csum).map(Box::new));
         let cut = self.scratch.waits();
         if let Some(lane) = self.lanes.get_mut(self.lane) {
             lane.counters.segmented += u64::from(cut);
@@ -254,6 +278,7 @@ impl Sink<'_> {
         }
     }
     /// Gives the chains of the reservation to the guest, with `header` in front.
+    #[inline]
     fn deliver(&mut self, mut header: Header, len: u32) {
         let Some(lane) = self.lanes.get_mut(self.lane) else {
             return;
@@ -262,14 +287,15 @@ impl Sink<'_> {
         let chains = &self.scratch.chains;
         let buffers = chains.iter().filter(|chain| chain.1.is_some()).count();
         header.num_buffers = buffers as u16;
-        let mut raw = [0; Header::LEN + 8];
-        let (front, hash) = raw.split_at_mut(Header::LEN);
-        front.copy_from_slice(&header.to_bytes());
-        if let (true, Some(Some((value, kind)))) = (self.report, self.hashed) {
-            hash[..4].copy_from_slice(&value.to_le_bytes());
-            hash[4..6].copy_from_slice(&kind.to_le_bytes());
-        }
-        let mut rest = raw.get(..self.header_len as usize).unwrap_or(&raw);
+        let short = header.to_bytes();
+        let long;
+        let raw: &[u8] = if self.report {
+            long = with_hash(&short, self.hashed.flatten());
+            &long
+        } else {
+            &short
+        };
+        let mut rest = raw.get(..self.header_len as usize).unwrap_or(raw);
         for segment in self.scratch.segments.iter().take(self.header_segments) {
             let n = rest.len().min(segment.len as usize);
             // The ring checked the segment against guest memory.
@@ -364,7 +390,7 @@ impl FrameSink for Sink<'_> {
             if blind && right != self.lane {
                 // Its own lane has other buffers.
                 let frame = self.copy_out(len as usize);
-                self.scratch.pending = frame.map(|frame| Pending::whole(*header, frame));
+                self.scratch.pending = frame.map(|frame| Box::new(Pending::whole(*header, frame)));
                 self.drain();
                 return;
             }

@@ -109,6 +109,7 @@ impl Net {
     }
 }
 
+#[inline]
 fn step(
     ring: &mut Ring<'_>,
     rules: &Rules,
@@ -168,6 +169,7 @@ fn step(
 
 /// Reads the header and cuts it off the front of `segments`. Returns how many
 /// segments are used up; the next one starts behind the header.
+#[inline]
 fn take_header(
     ram: &GuestRam,
     segments: &mut [Segment],
@@ -202,6 +204,7 @@ fn read_head(ram: &GuestRam, segments: &[Segment], into: &mut [u8; 64]) -> Optio
 
 /// Whether the header was negotiated and points into the frame
 /// (virtio 1.2, section 5.1.6.2).
+#[inline]
 fn valid(header: &Header, len: u32, rules: &Rules) -> bool {
     if header.flags & Header::NEEDS_CSUM != 0 {
         let end = u32::from(header.csum_start) + u32::from(header.csum_offset) + 2;

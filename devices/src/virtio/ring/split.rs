@@ -64,15 +64,18 @@ impl<'a> Ring<'a> {
         })
     }
     /// Guest memory.
+    #[inline]
     pub fn memory(&self) -> &'a GuestRam {
         self.ram
     }
     /// Number of descriptors.
+    #[inline]
     pub fn size(&self) -> u16 {
         self.queue.config.size
     }
     /// Number of chains that the guest made available and the device has not
     /// taken yet.
+    #[inline]
     pub fn available(&self) -> Result<u16, RingError> {
         let index = load(&self.available, 2, Ordering::Acquire);
         let seen = self.queue.state.next_available;
@@ -84,6 +87,7 @@ impl<'a> Ring<'a> {
     }
     /// Head of the `nth` chain that is available; `nth` is below
     /// [`Ring::available`].
+    #[inline]
     pub fn head(&self, nth: u16) -> Result<u16, RingError> {
         let slot = self.queue.state.next_available.wrapping_add(nth) & (self.size() - 1);
         let head = load(
@@ -98,6 +102,7 @@ impl<'a> Ring<'a> {
     }
     /// Appends the segments of the chain at `head` to `segments`, readable ones
     /// first. On an error `segments` holds a part of them.
+    #[inline]
     pub fn walk(&self, head: u16, segments: &mut Vec<Segment>) -> Result<Walk, ChainError> {
         let mut walk = Walk::default();
         let mut table = self.descriptors;
@@ -156,6 +161,7 @@ impl<'a> Ring<'a> {
             index = d.next;
         }
     }
+    #[inline]
     fn in_ram(&self, address: u64, len: u32) -> bool {
         let (start, end) = self.region.get();
         if address >= start && address < end && end - address >= u64::from(len) {
@@ -168,12 +174,14 @@ impl<'a> Ring<'a> {
         self.ram.check_range(GuestAddress(address), len as usize)
     }
     /// Takes `count` chains off the available ring.
+    #[inline]
     pub fn consume(&mut self, count: u16) {
         let next = &mut self.queue.state.next_available;
         *next = next.wrapping_add(count);
     }
     /// Puts a chain on the used ring, `written` bytes of it filled. The guest
     /// sees it after [`Ring::publish`].
+    #[inline]
     pub fn push_used(&mut self, head: u16, written: u32) {
         let next = &mut self.queue.state.next_used;
         let at = 4 + 8 * usize::from(*next & (self.queue.config.size - 1));
@@ -223,6 +231,7 @@ impl<'a> Ring<'a> {
     }
     /// Asks the guest not to notify. With event indexes the old wish stays
     /// behind, and the guest passes it once in 65,536 chains at most.
+    #[inline]
     pub fn hush(&mut self) {
         if self.queue.quiet {
             return;
@@ -243,6 +252,7 @@ fn passed(event: u16, new: u16, old: u16) -> bool {
     new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
 }
 
+#[inline]
 fn descriptor(table: &Slice<'_>, at: usize) -> Option<Descriptor> {
     let mut raw = [0u8; DESCRIPTOR];
     table.read_slice(&mut raw, at).ok()?;
@@ -259,14 +269,17 @@ fn descriptor(table: &Slice<'_>, at: usize) -> Option<Descriptor> {
 
 // The slices were made with room for every offset used here, and queue
 // addresses are aligned: these accesses cannot fail.
+#[inline]
 fn load(slice: &Slice<'_>, at: usize, order: Ordering) -> u16 {
     slice.load(at, order).map_or(0, u16::from_le)
 }
 
+#[inline]
 fn store(slice: &Slice<'_>, at: usize, value: u16, order: Ordering) {
     let _ = slice.store(value.to_le(), at, order);
 }
 
+#[inline]
 fn store32(slice: &Slice<'_>, at: usize, value: u32) {
     let _ = slice.store(value.to_le(), at, Ordering::Relaxed);
 }
