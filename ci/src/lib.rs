@@ -4,6 +4,8 @@ mod namespace;
 
 pub use namespace::{Background, Namespace};
 
+pub mod qemu;
+
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -36,6 +38,16 @@ pub fn vmm() -> PathBuf {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     target.join("release/vmm")
+}
+
+/// Most memory that a process had so far, in MiB; `None` when it has ended.
+pub fn peak_mib(pid: u32) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib / 1024.0)
 }
 
 /// pair.yaml with other checks, a YAML list.
@@ -182,6 +194,10 @@ impl Started {
     /// Process number.
     pub fn pid(&self) -> u32 {
         self.child.0.id()
+    }
+    /// Directory of its results.
+    pub fn out(&self) -> PathBuf {
+        self.dir.path().join("out")
     }
     /// Waits until a console log contains `text`, at most a minute.
     pub fn wait_for(&self, guest: &str, text: &str) -> bool {

@@ -1,5 +1,6 @@
 //! `cargo run --release -p ci --bin bench [RUNS]`: the rows of
-//! docs/performance.md.
+//! docs/performance.md. `bench pair [RUNS]`: those of two guests only, beside
+//! Debian's QEMU in the same run where it is installed.
 //!
 //! Every row is the median of RUNS (default 3) runs of the `vmm` command. A
 //! workload's instructions and seconds are those of a run with it less those of
@@ -8,8 +9,9 @@
 
 #![allow(unsafe_code)] // getrusage.
 
+mod pair;
+
 use ci::{Ended, Run};
-use serde_json::Value;
 
 /// Name and command. Each does one kind of work many times over.
 const WORK: &[(&str, &str)] = &[
@@ -111,77 +113,18 @@ fn one_guest(arch: &str, runs: usize) {
     }
 }
 
-fn pair(runs: usize) {
-    let pair = std::fs::read_to_string(ci::root().join("pair.yaml")).unwrap_or_default();
-    let head = pair.split_once("\nchecks:").map_or("", |(head, _)| head);
-    let checks = "
-checks:
-  - ping: { from: host, to: board, size: 56, count: 200, interval: 10ms }
-  - ping: { from: board, to: host, size: 56, count: 200, interval: 10ms }
-  - run: { guest: host, command: \"ping -n -q -f -c 3000 10.10.10.5\", timeout: 200s }
-  - iperf3: { from: host, to: board, seconds: 4 }
-  - iperf3: { from: board, to: host, seconds: 4 }
-";
-    let ended: Vec<Ended> = (0..runs)
-        .map(|_| Run::new(&format!("{head}{checks}")).end())
-        .collect();
-    let of = |f: &dyn Fn(&Value) -> Option<f64>| {
-        median(
-            ended
-                .iter()
-                .filter_map(|e| f(&e.result["checks"]))
-                .collect(),
-        )
-    };
-    println!(
-        "| RTT 56 bytes host to board, median, us | {:.0} |",
-        of(&|c| c[0]["rtt_us"]["p50"].as_f64())
-    );
-    println!(
-        "| RTT 56 bytes board to host, median, us | {:.0} |",
-        of(&|c| c[1]["rtt_us"]["p50"].as_f64())
-    );
-    println!(
-        "| flood 56 bytes, replies/s | {:.0} |",
-        of(&|c| flood(c[2]["output"].as_str()?))
-    );
-    println!(
-        "| TCP host to board, Gb/s | {:.3} |",
-        of(&|c| c[3]["bits_per_second"].as_f64()) / 1e9
-    );
-    println!(
-        "| TCP board to host, Gb/s | {:.3} |",
-        of(&|c| c[4]["bits_per_second"].as_f64()) / 1e9
-    );
-    let lost: f64 = ended
-        .iter()
-        .map(|e| e.result["checks"][0]["loss"].as_f64().unwrap_or(1.0))
-        .sum();
-    println!("| pings lost | {lost} |");
-}
-
-/// Replies per second of a flood: `N packets transmitted, M received, ... time Tms`.
-fn flood(output: &str) -> Option<f64> {
-    let line = output
-        .lines()
-        .find(|line| line.contains("packets transmitted"))?;
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let received: f64 = words.get(3)?.parse().ok()?;
-    let ms: f64 = words.last()?.strip_suffix("ms")?.parse().ok()?;
-    Some(received / ms * 1e3)
-}
-
 fn main() {
-    let runs = std::env::args()
-        .nth(1)
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(3);
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let pair_only = words.iter().any(|word| word == "pair");
+    let runs = words.iter().find_map(|n| n.parse().ok()).unwrap_or(3);
     // Built before anything is measured.
     ci::vmm();
-    println!("| guest | work | M instructions | CPU s | M instr/s |\n|---|---|---|---|---|");
-    for arch in ["aarch64", "x86_64"] {
-        one_guest(arch, runs);
+    if !pair_only {
+        println!("| guest | work | M instructions | CPU s | M instr/s |\n|---|---|---|---|---|");
+        for arch in ["aarch64", "x86_64"] {
+            one_guest(arch, runs);
+        }
     }
-    println!("\n| pair, free, ideal card | |\n|---|---|");
-    pair(runs);
+    pair::beside_qemu(runs);
+    pair::costs();
 }
