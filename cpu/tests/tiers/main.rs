@@ -122,10 +122,20 @@ fn run<R: Rig>(one: &mut R, two: &mut R, noise: &mut Noise, what: &dyn Fn() -> S
 
 #[test]
 fn x86_64() {
-    compare::<x86::Pc>(50_000);
+    compare::<x86::Pc>(2_000);
 }
 
 #[test]
 fn aarch64() {
+    compare::<arm::Board>(2_000);
+}
+
+#[test]
+fn x86_64_slow() {
+    compare::<x86::Pc>(50_000);
+}
+
+#[test]
+fn aarch64_slow() {
     compare::<arm::Board>(50_000);
 }
