@@ -56,9 +56,9 @@ impl Nic {
         if !driver.negotiate(m, wanted) {
             assert!(driver.negotiate(m, u64::MAX), "all that is offered");
         }
-        // Without MQ the control queue follows the first pair (virtio 1.2,
-        // section 5.1.2).
-        let control = match driver.features & feature::MQ {
+        // Without MQ and RSS the control queue follows the first pair (virtio
+        // 1.2, section 5.1.2).
+        let control = match driver.features & (feature::MQ | feature::RSS) {
             0 => 2,
             _ => 2 * pairs,
         };
@@ -87,7 +87,12 @@ impl Nic {
         // For everybody, on no VLAN, whatever the filters are.
         let mut frame = [0; 112];
         frame[..12].copy_from_slice(&Header::default().to_bytes());
-        frame[12..18].fill(0xff);
+        // With HASH_REPORT the header has eight bytes more.
+        let header = match self.driver.features & feature::HASH_REPORT {
+            0 => 12,
+            _ => 20,
+        };
+        frame[header..header + 6].fill(0xff);
         ram.write_slice(&frame, GuestAddress(DATA)).expect("in RAM");
         for _ in 0..4 {
             self.queues[0].add(&[Buffer::writable(DATA + 0x1000, 2048)]);
