@@ -4,8 +4,9 @@
 
 Writes random values, from a fixed seed, to all BARs, to configuration space and
 to virtqueues of the PCI functions, which no driver must have. SCRATCH is
-physical memory that Linux does not use: rings and buffers lie there or outside
-RAM, so that this guest's own kernel survives what its devices are told to do.
+physical memory that Linux does not use, and so is the last page before RAM_END:
+rings and buffers lie there or outside RAM, so that this guest's own kernel
+survives what its devices are told to do.
 """
 
 import mmap

@@ -5,7 +5,8 @@
 
 use ci::Run;
 
-/// RAM of the rogue guest; 16 MiB at 256 MiB of it are not Linux's.
+/// Of the rogue guest's RAM, 16 MiB at 256 MiB and the end are not Linux's: rings
+/// and buffers lie there, also such as go on behind the end.
 const TOPOLOGY: &str = r#"
 guests:
   host: { arch: x86_64, nics: [{ link: wire, address: 10.1.0.1/24 }] }
@@ -18,7 +19,7 @@ guests:
     arch: x86_64
     memory: 512M
     packages: [python3]
-    image: { cmdline: "memmap=16M$0x10000000" }
+    image: { cmdline: "memmap=16M$0x10000000,64K$0x1fff0000" }
     files: [{ from: ./rogue.py, to: /root/rogue.py }]
     nics:
       - { link: wire, address: 10.1.0.3/24 }
