@@ -113,8 +113,9 @@ fn a_busy_sender_batches_and_an_idle_one_does_not() {
         let n = |key: &str| ended.way("h2c")[key].as_f64().unwrap();
         n("sent") / n("doorbells")
     };
+    // The 64 of the start come together, and answers later bring two or so.
     let busy = batch("interval: 0ms, preload: 64");
-    assert!(busy > 1.5, "{busy} frames a doorbell");
+    assert!(busy > 1.2, "{busy} frames a doorbell");
     let idle = batch("interval: 2ms");
     assert!(idle < 1.05, "{idle} frames a doorbell");
 }
