@@ -154,15 +154,7 @@ impl PciFunction for XdmaPci {
         *slot.unwrap_or_else(PoisonError::into_inner) = wake;
     }
     fn counters(&self) -> Vec<(String, u64)> {
-        let c = self.xdma.counters();
-        [
-            ("h2c_bytes", c.h2c_bytes),
-            ("c2h_bytes", c.c2h_bytes),
-            ("descriptors", c.descriptors),
-            ("interrupts", c.interrupts),
-        ]
-        .map(|(name, count)| (name.to_owned(), count))
-        .to_vec()
+        self.xdma.counters().named()
     }
     fn config_written(&mut self, _offset: usize, _len: usize) -> Action {
         // Interrupts may have been switched from one kind to another.

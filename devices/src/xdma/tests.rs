@@ -1,6 +1,8 @@
 //! The function as a driver finds it: probe, and transfers by MSI-X, MSI, INTx
 //! and polling.
 
+mod load;
+
 use super::*;
 use crate::virtio::driver::Machine;
 use bus::create_ram;

@@ -69,6 +69,9 @@ pub struct Serviced {
     pub bytes: u64,
     /// Descriptors done.
     pub descriptors: u32,
+    /// Descriptors and fetches that met an error, whether or not its enable
+    /// lets it show.
+    pub errors: u32,
     /// There is more to do at once.
     pub more: bool,
 }
@@ -77,6 +80,11 @@ pub struct Serviced {
 struct Current {
     descriptor: Descriptor,
     done: u32,
+    /// RUN was cleared and has risen again since: the rest of its bytes still
+    /// move, but it is not part of the new run.
+    stale: bool,
+    /// It met an error that does not show.
+    failed: bool,
 }
 
 /// A channel.
@@ -160,7 +168,9 @@ impl Channel {
         self.control
     }
     /// Writes the control word; a changed RUN starts the chain, or ends it
-    /// behind the current descriptor.
+    /// behind the current descriptor. A RUN that rises while that descriptor
+    /// still moves starts the new chain behind it (PG195, channel control: an
+    /// engine that is stopped completes the descriptor it works on).
     pub fn set_control(&mut self, control: u32) {
         let rises = control & !self.control & control::RUN != 0;
         self.control = control;
@@ -170,8 +180,10 @@ impl Channel {
             self.next = (self.first, self.first_adjacent & 0x3f);
             self.block.clear();
             self.in_block = 0;
-            self.current = None;
             self.held = None;
+            if let Some(current) = &mut self.current {
+                current.stale = true;
+            }
         }
     }
     /// Whether something is done that was not told yet.
@@ -230,7 +242,10 @@ impl Channel {
             let (moved, outcome) = match self.step(host, axi, left, &mut did) {
                 Ok(done) => done,
                 Err(Stop::Stall) => break,
-                Err(Stop::Log(bit)) => (0, Some(Outcome::Stop(bit))),
+                Err(Stop::Log(bit)) => {
+                    did.errors += u32::from(bit & status::ERRORS != 0);
+                    (0, Some(Outcome::Stop(bit)))
+                }
             };
             left = left.saturating_sub(moved);
             match outcome {
@@ -266,6 +281,8 @@ impl Channel {
             None => Current {
                 descriptor: self.fetch(memory)?,
                 done: 0,
+                stale: false,
+                failed: false,
             },
         };
         let left = current.descriptor.length - current.done;
@@ -278,9 +295,16 @@ impl Channel {
                 moved
             }
             Err((bit, skipped)) => {
-                if self.control & bit != 0 {
+                if self.control & bit != 0 && !current.stale {
                     self.current = None;
                     return Err(Stop::Log(bit));
+                }
+                did.errors += u32::from(!current.failed);
+                current.failed = true;
+                if current.stale {
+                    // Its run is over: nobody is told.
+                    self.current = None;
+                    return Ok((u64::from(skipped.max(64)), None));
                 }
                 // Not enabled: not logged, and the channel goes on.
                 skipped
@@ -293,8 +317,8 @@ impl Channel {
         }
         self.current = None;
         did.descriptors += 1;
-        let outcome = Outcome::Done(current.descriptor);
-        Ok((u64::from(moved.max(64)), Some(outcome)))
+        let outcome = (!current.stale).then_some(Outcome::Done(current.descriptor));
+        Ok((u64::from(moved.max(64)), outcome))
     }
 
     fn show(&mut self, outcome: Outcome, host: &DmaTarget) {
@@ -405,9 +429,10 @@ impl Channel {
                     .map(|_| n)
                     .map_err(|_| (status::READ_ERROR, n)),
                 Way::C2h => {
-                    // A posted write to nowhere is lost and nobody hears of it.
-                    let _ = dma::copy(axi.ddr(), [(at, n)], memory, [(host, n)]);
-                    Ok(n)
+                    // A posted write to nowhere is lost: no bit tells of it.
+                    dma::copy(axi.ddr(), [(at, n)], memory, [(host, n)])
+                        .map(|_| n)
+                        .map_err(|_| (0, n))
                 }
             },
             Decoded::Device(n) => {
@@ -426,7 +451,8 @@ impl Channel {
                         if !axi.read_beat(at, data) {
                             return Err((card_error, n));
                         }
-                        let _ = memory.write_slice(data, GuestAddress(host));
+                        let written = memory.write_slice(data, GuestAddress(host));
+                        written.map_err(|_| (0, n))?;
                     }
                 }
                 Ok(n)

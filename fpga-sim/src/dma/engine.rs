@@ -55,6 +55,7 @@ impl Engine {
             let did = channel.service(host, axi, budget, false);
             all.bytes += did.bytes;
             all.descriptors += did.descriptors;
+            all.errors += did.errors;
             all.more |= did.more;
         }
         all

@@ -252,6 +252,58 @@ fn run_cleared_in_a_descriptor_lets_it_finish() {
     assert_eq!(bench.card(DDR + 4096, 4096), [0; 4096]);
 }
 
+/// PG195, channel control: an engine that is stopped completes the descriptor
+/// it works on. So do the bytes of one that RUN leaves and meets again, and the
+/// new run counts its own descriptors alone.
+#[test]
+fn run_raised_again_in_a_descriptor_runs_behind_it() {
+    let mut bench = Bench::new();
+    let huge = bus::fuzz::noise(4, 8 << 20);
+    bench.put(0x200_0000, &huge);
+    bench.put(0x20_0000, &[9; 64]);
+    for rises in [1, 2] {
+        let zeroes = vec![0; huge.len() + 64];
+        bench
+            .axi
+            .ddr()
+            .write_slice(&zeroes, GuestAddress(DDR))
+            .unwrap();
+        bench.chain(Way::H2c, 0, &[(0x200_0000, DDR, huge.len() as u32)]);
+        bench.start(Way::H2c, 0, 0, START);
+        assert!(bench.engine.service(&bench.host, &bench.axi, 1 << 20).more);
+        let second = [(0x20_0000, DDR + huge.len() as u64, 64)];
+        bench.chain(Way::H2c, 64, &second);
+        for _ in 0..rises {
+            let channel = bench.engine.channel_mut(Way::H2c, 1).unwrap();
+            channel.set_control(START & !1);
+            assert!(channel.busy(), "until the descriptor is done");
+            bench.start(Way::H2c, 64, 0, START);
+            assert!(bench.engine.service(&bench.host, &bench.axi, 1 << 20).more);
+            assert_eq!(bench.state(Way::H2c), (status::BUSY, 0));
+        }
+        bench.run();
+        let done = status::DESC_STOPPED | status::DESC_COMPLETED;
+        assert_eq!(bench.state(Way::H2c), (done, 1), "its own one");
+        assert!(bench.card(DDR, huge.len()) == huge);
+        assert_eq!(bench.card(DDR + huge.len() as u64, 64), [9; 64]);
+    }
+    // What fails in the rest, here behind the DDR's end, does not end the new
+    // run.
+    bench.chain(Way::C2h, 0, &[(0x20_0000, DDR + 0xff_0000, 0x2_0000)]);
+    bench.start(Way::C2h, 0, 0, START);
+    bench.engine.service(&bench.host, &bench.axi, 0x1000);
+    bench
+        .engine
+        .channel_mut(Way::C2h, 1)
+        .unwrap()
+        .set_control(0);
+    bench.chain(Way::C2h, 64, &[(0x20_0000, DDR, 64)]);
+    bench.start(Way::C2h, 64, 0, START);
+    bench.run();
+    let done = status::DESC_STOPPED | status::DESC_COMPLETED;
+    assert_eq!(bench.state(Way::C2h), (done, 1));
+}
+
 #[test]
 fn a_rising_run_clears_what_the_last_one_left() {
     let mut bench = Bench::new();

@@ -73,9 +73,9 @@ impl IrqBlock {
     pub fn level(&self) -> bool {
         self.requests() != 0
     }
-    /// Calls `raise` with the vector of each request that rose since the last
-    /// call.
-    pub fn take_rises(&mut self, mut raise: impl FnMut(u8)) {
+    /// Calls `raise` with the source and the vector of each request that rose
+    /// since the last call. Sources: user interrupts 0 to 15, channels from 16.
+    pub fn take_rises(&mut self, mut raise: impl FnMut(usize, u8)) {
         let now = self.requests();
         let mut rises = now & !self.seen;
         self.seen = now;
@@ -86,7 +86,8 @@ impl IrqBlock {
                 0..16 => (&self.user_vectors[..], source),
                 _ => (&self.channel_vectors[..], source - 16),
             };
-            raise((words[field / 4] >> (field % 4 * 8) & FIELD) as u8);
+            let vector = words[field / 4] >> (field % 4 * 8) & FIELD;
+            raise(source, vector as u8);
         }
     }
 }

@@ -17,7 +17,7 @@ mod tests;
 mod work;
 
 pub use regs::{CONFIG_BAR, MSIX_PBA, MSIX_TABLE, MSIX_VECTORS};
-pub use work::XdmaCounters;
+pub use work::{ChannelCounters, XdmaCounters};
 
 use crate::dma::{Channel, Engine, control, status};
 use crate::timing::Way;
@@ -55,9 +55,12 @@ impl Xdma {
         let engine = Engine::new(channels);
         Self {
             extra: vec![Extra::default(); 2 * engine.channels()],
-            engine,
+            counters: XdmaCounters {
+                channels: vec![ChannelCounters::default(); 2 * engine.channels()],
+                user_interrupts: 0,
+            },
             irq: IrqBlock::default(),
-            counters: XdmaCounters::default(),
+            engine,
         }
     }
     /// Back to power-on: function level reset. The levels of user interrupts
@@ -196,14 +199,19 @@ impl Xdma {
     }
     /// Calls `raise` with the vector of every interrupt request that rose since
     /// the last call, and returns whether any request is up (the level of INTx).
-    pub fn interrupts(&mut self, raise: impl FnMut(u8)) -> bool {
-        let mut sent = 0;
-        let mut raise = raise;
-        self.irq.take_rises(|vector| {
-            sent += 1;
+    pub fn interrupts(&mut self, mut raise: impl FnMut(u8)) -> bool {
+        let counters = &mut self.counters;
+        self.irq.take_rises(|source, vector| {
+            match source {
+                0..16 => counters.user_interrupts += 1,
+                dense => {
+                    if let Some(channel) = counters.channels.get_mut(dense - 16) {
+                        channel.interrupts += 1;
+                    }
+                }
+            }
             raise(vector);
         });
-        self.counters.interrupts += sent;
         self.irq.level()
     }
     /// Takes the channels' levels over into the IRQ block.

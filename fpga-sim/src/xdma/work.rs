@@ -2,9 +2,8 @@
 
 use super::{Xdma, split};
 use crate::card::SimCard;
-use crate::timing::{Transfer, Way};
+use crate::timing::Transfer;
 use bus::{DmaTarget, Next, SimTime};
-use serde::Serialize;
 
 /// Bytes that one channel moves in one slice. A descriptor costs at least 64.
 const SLICE: u64 = 512 << 10;
@@ -15,17 +14,54 @@ const HURRIED: u32 = 32;
 /// Time from slice to slice in a longer run.
 const STEP: SimTime = SimTime::from_us(500);
 
-/// What was done since the start of the machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct XdmaCounters {
-    /// Bytes from host to card.
-    pub h2c_bytes: u64,
-    /// Bytes from card to host.
-    pub c2h_bytes: u64,
+/// What one channel did since the start of the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChannelCounters {
     /// Descriptors done.
     pub descriptors: u64,
-    /// Rises of interrupt requests.
+    /// Bytes moved.
+    pub bytes: u64,
+    /// Descriptors and fetches that met an error, also one that no enabled bit
+    /// tells the driver of.
+    pub errors: u64,
+    /// Rises of its interrupt request.
     pub interrupts: u64,
+}
+
+/// What was done since the start of the machine. A reset of the function does
+/// not clear it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct XdmaCounters {
+    /// By dense index: H2C channels, then C2H channels.
+    pub channels: Vec<ChannelCounters>,
+    /// Rises of the requests of user interrupts.
+    pub user_interrupts: u64,
+}
+
+impl XdmaCounters {
+    /// Each by its name, such as `h2c0.descriptors`.
+    pub fn named(&self) -> Vec<(String, u64)> {
+        let each = self.channels.len() / 2;
+        let mut all = Vec::with_capacity(4 * self.channels.len() + 1);
+        for (dense, c) in self.channels.iter().enumerate() {
+            let (way, n) = if dense < each {
+                ("h2c", dense)
+            } else {
+                ("c2h", dense - each)
+            };
+            all.extend(
+                [
+                    ("descriptors", c.descriptors),
+                    ("bytes", c.bytes),
+                    ("errors", c.errors),
+                    ("interrupts", c.interrupts),
+                ]
+                .map(|(what, count)| (format!("{way}{n}.{what}"), count)),
+            );
+        }
+        all.push(("user_interrupts".into(), self.user_interrupts));
+        all
+    }
 }
 
 /// When a channel may go on.
@@ -70,11 +106,11 @@ impl Xdma {
                 pace.transfer = None;
             }
             let did = channel.service(host, card.axi(), SLICE, timed);
-            self.counters.descriptors += u64::from(did.descriptors);
-            *match way {
-                Way::H2c => &mut self.counters.h2c_bytes,
-                Way::C2h => &mut self.counters.c2h_bytes,
-            } += did.bytes;
+            if let Some(counters) = self.counters.channels.get_mut(dense) {
+                counters.descriptors += u64::from(did.descriptors);
+                counters.bytes += did.bytes;
+                counters.errors += u64::from(did.errors);
+            }
             if timed && did.more {
                 card.carry(way, now, &mut pace.transfer, did.descriptors, did.bytes);
             }
@@ -94,7 +130,7 @@ impl Xdma {
         next
     }
     /// What was counted so far.
-    pub fn counters(&self) -> XdmaCounters {
-        self.counters
+    pub fn counters(&self) -> &XdmaCounters {
+        &self.counters
     }
 }

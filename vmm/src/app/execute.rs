@@ -32,6 +32,10 @@ pub(super) struct Ran {
     pub finished: Vec<Finished>,
     pub resident_kib: Vec<u64>,
     pub cards: Vec<(String, Arc<fpga_sim::card::SimCard>)>,
+    /// Real cards.
+    pub real: Vec<(String, Arc<fpga_sim::card::XdmaCard>)>,
+    /// Counters of the cards' XDMA functions.
+    pub xdma: Vec<(String, Vec<(String, u64)>)>,
     pub nics: Vec<(String, Vec<(String, u64)>)>,
     pub id: String,
     /// A file of the results that could not be written.
@@ -71,6 +75,8 @@ fn not_started(topology: &TopologySpec, id: String, error: &anyhow::Error) -> Ra
         finished: Vec::new(),
         resident_kib: Vec::new(),
         cards: Vec::new(),
+        real: Vec::new(),
+        xdma: Vec::new(),
         nics: Vec::new(),
         id,
         unwritten: None,
@@ -92,6 +98,8 @@ fn execute(topology: &TopologySpec, options: &RunOptions, out: &Path, id: String
         links,
         consoles,
         cards,
+        real,
+        xdma,
         nics,
         capture,
         rams,
@@ -141,6 +149,10 @@ fn execute(topology: &TopologySpec, options: &RunOptions, out: &Path, id: String
         .into_iter()
         .map(|(name, nic)| (name, nic.counters()))
         .collect();
+    let xdma = xdma
+        .into_iter()
+        .map(|(card, counters)| (card, counters()))
+        .collect();
     let unwritten = capture.and_then(|capture| capture.flush().err());
     let unwritten = unwritten.map(|error| {
         format!(
@@ -154,6 +166,8 @@ fn execute(topology: &TopologySpec, options: &RunOptions, out: &Path, id: String
         finished,
         resident_kib,
         cards: cards.into_iter().collect(),
+        real: real.into_iter().collect(),
+        xdma,
         nics,
         id,
         unwritten,

@@ -3,7 +3,7 @@
 use super::{console, images, interrupt};
 use crate::accel::{Choice, Wish, choose, probe};
 use crate::clock;
-use crate::machine::build::{Nic, Platform, StartConfig, Wire, sim_card, switch};
+use crate::machine::build::{Counters, Nic, Platform, StartConfig, Wire, sim_card, switch};
 use crate::machine::{Memory, SharedSink, Taps};
 use crate::run::{Guest, GuestLink};
 use crate::topology::{
@@ -34,6 +34,10 @@ pub(super) struct Prepared {
     pub links: Vec<GuestLink>,
     pub consoles: Vec<SerialInput>,
     pub cards: BTreeMap<String, Arc<SimCard>>,
+    /// Real cards by name.
+    pub real: BTreeMap<String, Arc<XdmaCard>>,
+    /// Each XDMA function, by its card.
+    pub xdma: Vec<(String, Counters)>,
     /// Each NIC, by `GUEST.NIC`.
     pub nics: Vec<(String, Nic)>,
     pub capture: Option<PcapNg>,
@@ -117,6 +121,8 @@ pub(super) fn prepare(
         links: Vec::new(),
         consoles: Vec::new(),
         cards,
+        real,
+        xdma: Vec::new(),
         nics: Vec::new(),
         capture,
         rams: Vec::new(),
@@ -133,7 +139,7 @@ pub(super) fn prepare(
                 nic,
                 Cards {
                     sim: &all.cards,
-                    real: &real,
+                    real: &all.real,
                 },
                 &switches,
             )?;
@@ -147,8 +153,9 @@ pub(super) fn prepare(
                 .with_context(|| format!("guest '{name}'"))?;
             all.nics.push((full, nic));
         }
-        connect(&mut platform, topology, name, &all.cards)
+        let functions = connect(&mut platform, topology, name, &all.cards)
             .with_context(|| format!("guest '{name}'"))?;
+        all.xdma.extend(functions);
         let log = out.join(format!("console-{name}.log"));
         let console_sink = console::sink(&log, show == Some(name))
             .with_context(|| format!("cannot write {}", log.display()))?;
@@ -334,25 +341,28 @@ fn wire(
     })
 }
 
-/// Gives the guest `name` what it sees of its cards besides their NICs.
+/// Gives the guest `name` what it sees of its cards besides their NICs; the
+/// counters of the functions among it, by card.
 fn connect(
     platform: &mut Platform,
     topology: &TopologySpec,
     name: &str,
     cards: &BTreeMap<String, Arc<SimCard>>,
-) -> Result<()> {
-    for (card, spec) in &topology.cards {
-        let Some(card) = cards.get(card) else {
+) -> Result<Vec<(String, Counters)>> {
+    let mut functions = Vec::new();
+    for (card_name, spec) in &topology.cards {
+        let Some(card) = cards.get(card_name) else {
             continue;
         };
         if spec.board.as_deref() == Some(name) {
             platform.add_card_logic(card)?;
         }
         if spec.host.as_deref() == Some(name) && spec.expose.contains(&Function::Xdma) {
-            platform.add_xdma(card.clone())?;
+            let counters = platform.add_xdma(card.clone())?;
+            functions.push((card_name.clone(), counters));
         }
     }
-    Ok(())
+    Ok(functions)
 }
 
 /// What a topology may ask of a card and this version does not do must not be

@@ -190,8 +190,21 @@ fn result(topology: &TopologySpec, ran: &Ran) -> (RunResult, Vec<RowDetails>) {
         result.trace_hash = Some(format!("{:016x}", trace.value()));
     }
     for (name, card) in &ran.cards {
-        let counters = serde_json::to_value(card_counters(card)).unwrap_or_default();
+        let counters = serde_json::to_value(card_counters(&**card)).unwrap_or_default();
         result.cards.insert(name.clone(), counters);
+    }
+    for (name, card) in &ran.real {
+        let counters = serde_json::to_value(card_counters(&**card)).unwrap_or_default();
+        result.cards.insert(name.clone(), counters);
+    }
+    for (name, counters) in &ran.xdma {
+        if let Some(card) = result.cards.get_mut(name).and_then(|c| c.as_object_mut()) {
+            let counters: serde_json::Map<_, _> = counters
+                .iter()
+                .map(|(name, n)| (name.clone(), (*n).into()))
+                .collect();
+            card.insert("xdma".into(), counters.into());
+        }
     }
     result.nics = ran
         .nics

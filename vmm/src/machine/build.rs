@@ -112,9 +112,12 @@ pub enum Platform {
     Pc(Pc),
 }
 
+/// Reads the counters of a function by name.
+pub type Counters = Box<dyn Fn() -> Vec<(String, u64)> + Send>;
+
 /// A NIC that was put into a machine.
 pub struct Nic {
-    counters: Box<dyn Fn() -> Vec<(String, u64)> + Send>,
+    counters: Counters,
     _watch: Option<FdWatch>,
 }
 
@@ -234,12 +237,14 @@ impl Platform {
         Ok(())
     }
     /// Puts the XDMA function of `card` into the next free slot of its host.
-    pub fn add_xdma(&mut self, card: Arc<SimCard>) -> Result<(), BuildError> {
+    pub fn add_xdma(&mut self, card: Arc<SimCard>) -> Result<Counters, BuildError> {
         let base = self.base_mut();
         let (bdf, line) = base.next_slot();
         let function = XdmaPci::new(card, base.dma(bdf), line)?;
         base.root().add(bdf, Box::new(function))?;
-        Ok(())
+        let root = base.root().clone();
+        let counters = move || root.with(bdf, |f| f.counters()).unwrap_or_default();
+        Ok(Box::new(counters))
     }
 
     /// Loads the kernel and makes the machine.
@@ -329,7 +334,7 @@ pub fn lookahead(card: &SimCard) -> Option<SimTime> {
 }
 
 /// What was counted on a card so far.
-pub fn card_counters(card: &SimCard) -> fpga_sim::card::CardCounters {
+pub fn card_counters(card: &dyn Card) -> fpga_sim::card::CardCounters {
     card.counters()
 }
 

@@ -273,6 +273,18 @@ pub(super) fn all(report: &Report<'_>) -> String {
             &rows,
             true,
         ));
+        let xdma: Vec<Vec<String>> = flat(card.get("xdma"))
+            .into_iter()
+            .filter(|(_, n)| *n > 0)
+            .map(|(key, n)| {
+                let hot = key.ends_with(".errors");
+                vec![format!("<code>{}</code>", escape(&key)), value(n, hot)]
+            })
+            .collect();
+        if !xdma.is_empty() {
+            let _ = writeln!(out, "<h3>{}: XDMA</h3>", escape(name));
+            out.push_str(&table(&["Counter", "XDMA"], &xdma, true));
+        }
     }
     if !report.nics.is_empty() {
         let keys: BTreeSet<&String> = report.nics.values().flat_map(|c| c.keys()).collect();
