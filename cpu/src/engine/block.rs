@@ -26,27 +26,33 @@ pub(super) const JUMP_MASK: usize = (1 << JUMP_BITS) - 1;
 pub(super) struct Link {
     /// Where the block that followed was.
     pub va: u64,
-    /// Its compiled code, or 0.
+    /// Where compiled code goes on: its compiled code, or the way back. Within
+    /// a page compiled code looks at nothing else.
     #[cfg(feature = "jit")]
     pub code: u64,
-    /// Its instructions.
-    #[cfg(feature = "jit")]
-    pub n: u32,
     pub to: u32,
     /// Valid while this equals the epoch that `kind` names.
     pub epoch: u32,
+    /// The block that ends with it.
+    #[cfg(feature = "jit")]
+    pub from: u32,
     pub kind: u8,
+    /// Which of that block's.
+    #[cfg(feature = "jit")]
+    pub which: u8,
 }
 
 const NO_LINK: Link = Link {
     va: 0,
     #[cfg(feature = "jit")]
     code: 0,
-    #[cfg(feature = "jit")]
-    n: 0,
     to: 0,
     epoch: 0,
+    #[cfg(feature = "jit")]
+    from: 0,
     kind: 0,
+    #[cfg(feature = "jit")]
+    which: 0,
 };
 
 /// A straight run of decoded instructions.
@@ -71,6 +77,9 @@ pub struct Block<I: Isa> {
     /// In the cache, and so in memory as long as anything leads to it.
     #[cfg(feature = "jit")]
     pub(super) cached: bool,
+    /// Links of the same page that lead here: block and which of its two.
+    #[cfg(feature = "jit")]
+    incoming: Vec<(u32, u8)>,
 }
 
 impl<I: Isa> fmt::Debug for Block<I> {
@@ -155,6 +164,8 @@ impl<I: Isa> BlockBuilder<I> {
             heat: 0,
             #[cfg(feature = "jit")]
             cached: false,
+            #[cfg(feature = "jit")]
+            incoming: Vec::new(),
         }
     }
     pub(super) fn into_block(self, pa: u64) -> Box<Block<I>> {
@@ -201,16 +212,14 @@ impl Hasher for AddressHasher {
 
 type AddressMap<V> = HashMap<u64, V, BuildHasherDefault<AddressHasher>>;
 
-/// An entry of the jump cache.
+/// An entry of the jump cache. Its size is a power of two, for compiled code.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 pub(super) struct Jump {
     pub key: u64,
-    /// The block's compiled code, or 0.
+    /// Where compiled code goes on: the block's compiled code, or the way back.
     #[cfg(feature = "jit")]
     pub code: u64,
-    /// Its instructions.
-    #[cfg(feature = "jit")]
-    pub n: u32,
     pub epoch: u32,
     to: u32,
 }
@@ -219,8 +228,6 @@ const NO_JUMP: Jump = Jump {
     key: 0,
     #[cfg(feature = "jit")]
     code: 0,
-    #[cfg(feature = "jit")]
-    n: 0,
     epoch: 0,
     to: 0,
 };
@@ -263,6 +270,19 @@ pub(super) struct BlockCache<I: Isa> {
     // page flush elsewhere need not touch links at all.
     fetched: [[u64; 64]; 2],
     pub decoded: u64,
+    /// Ways back for links and jumps that lead to no compiled code.
+    #[cfg(feature = "jit")]
+    pub ways_back: WaysBack,
+}
+
+/// Addresses of code that goes back to the run loop.
+#[cfg(feature = "jit")]
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct WaysBack {
+    /// From a link.
+    pub link: u64,
+    /// From a jump to any address.
+    pub jump: u64,
 }
 
 impl<I: Isa> BlockCache<I> {
@@ -278,6 +298,8 @@ impl<I: Isa> BlockCache<I> {
             epochs: [1; 3],
             fetched: [[0; 64]; 2],
             decoded: 0,
+            #[cfg(feature = "jit")]
+            ways_back: WaysBack::default(),
         }
     }
     #[inline(always)]
@@ -303,9 +325,7 @@ impl<I: Isa> BlockCache<I> {
         self.jumps[Self::jump_slot(va)] = Jump {
             key: Self::jump_key(va, mode),
             #[cfg(feature = "jit")]
-            code: 0,
-            #[cfg(feature = "jit")]
-            n: 0,
+            code: self.ways_back.jump,
             epoch: self.epochs[half(va) as usize],
             to,
         };
@@ -313,35 +333,59 @@ impl<I: Isa> BlockCache<I> {
     /// Lets compiled code go straight to the block at `va`, which is in the
     /// jump cache.
     #[cfg(feature = "jit")]
-    pub fn remember_code(&mut self, va: u64, code: u64, n: u16) {
-        let jump = &mut self.jumps[Self::jump_slot(va)];
-        (jump.code, jump.n) = (code, n.into());
+    pub fn remember_code(&mut self, va: u64, code: u64) {
+        self.jumps[Self::jump_slot(va)].code = code;
     }
     /// Forgets all compiled code.
     #[cfg(feature = "jit")]
     pub fn forget_code(&mut self) {
+        let back = self.ways_back;
         for block in self.slots.iter_mut().flatten() {
             (block.code, block.heat) = (0, 0);
-            block.links.iter_mut().for_each(|link| link.code = 0);
+            block
+                .links
+                .iter_mut()
+                .for_each(|link| link.code = back.link);
         }
-        self.jumps.iter_mut().for_each(|jump| jump.code = 0);
+        self.jumps.iter_mut().for_each(|jump| jump.code = back.jump);
     }
-    pub fn link(&self, from_va: u64, to_va: u64, to: u32) -> Link {
+    /// The link `old`, now from a block at `from_va` to block `to` at `to_va`.
+    pub fn link(&mut self, old: Link, from_va: u64, to_va: u64, to: u32) -> Link {
         let kind = if (from_va ^ to_va) & PAGE_MASK == 0 {
             EPOCH_ALWAYS
         } else {
             half(to_va)
         };
+        #[cfg(feature = "jit")]
+        if kind == EPOCH_ALWAYS
+            && let Some(block) = self.get(to)
+            && !block.incoming.contains(&(old.from, old.which))
+        {
+            block.incoming.push((old.from, old.which));
+        }
         Link {
             va: to_va,
             #[cfg(feature = "jit")]
-            code: 0,
-            #[cfg(feature = "jit")]
-            n: 0,
+            code: self.ways_back.link,
             to,
             epoch: self.epochs[kind as usize],
             kind,
+            ..old
         }
+    }
+    /// No compiled code may go to or from this block, which was just taken out.
+    #[cfg(feature = "jit")]
+    fn unlink(&mut self, index: u32, block: &mut Block<I>) {
+        let back = self.ways_back.link;
+        for (from, which) in block.incoming.drain(..) {
+            // Another block may have its place by now.
+            if let Some(Some(source)) = self.slots.get_mut(from as usize)
+                && source.links[usize::from(which)].to == index
+            {
+                source.links[usize::from(which)].code = back;
+            }
+        }
+        block.links.iter_mut().for_each(|link| link.code = back);
     }
     fn fetch_bit(va: u64) -> (usize, u64) {
         let hash = (va >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52;
@@ -396,16 +440,15 @@ impl<I: Isa> BlockCache<I> {
         self.decoded += 1;
         self.cached_ops += block.ops.len();
         let (pa, mode) = (block.pa, block.mode);
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.slots[index as usize] = Some(block);
-                index
-            }
-            None => {
-                self.slots.push(Some(block));
-                self.slots.len() as u32 - 1
-            }
-        };
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() as u32 - 1
+        });
+        #[cfg(feature = "jit")]
+        for (link, which) in block.links.iter_mut().zip(0..) {
+            (link.from, link.which, link.code) = (index, which, self.ways_back.link);
+        }
+        self.slots[index as usize] = Some(block);
         self.by_pa.insert(Self::key(pa, mode), index);
         let page = self.pages.entry(pa & PAGE_MASK).or_default();
         page.blocks.push(index);
@@ -418,6 +461,8 @@ impl<I: Isa> BlockCache<I> {
         self.by_pa.remove(&Self::key(block.pa, block.mode));
         self.cached_ops -= block.ops.len();
         self.free.push(index);
+        #[cfg(feature = "jit")]
+        self.unlink(index, &mut block);
         block.dead = true;
         // The block may be running: what is left of it must not.
         // The end marker is no instruction and does not count as one.

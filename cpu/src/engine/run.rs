@@ -274,9 +274,9 @@ impl<I: Isa> Cpu<I> {
             && let Some(block) = self.blocks.get(link.to)
         {
             #[cfg(feature = "jit")]
-            if link.code != block.code {
+            if block.code != 0 && link.code != block.code {
                 // SAFETY: as above.
-                unsafe { ((*from).code, (*from).n) = (block.code, block.n.into()) };
+                unsafe { (*from).code = block.code };
             }
             return block;
         }
@@ -292,7 +292,7 @@ impl<I: Isa> Cpu<I> {
         // A crossing block is not in the cache; its links are never followed
         // twice. A dead one is never entered again.
         // SAFETY: as in `follow`.
-        unsafe { *from = self.blocks.link(self.block_va, pc, to) };
+        unsafe { *from = self.blocks.link(*from, self.block_va, pc, to) };
         self.blocks
             .get(to)
             .map_or(std::ptr::null_mut(), |block| block)
@@ -304,9 +304,9 @@ impl<I: Isa> Cpu<I> {
         {
             #[cfg(feature = "jit")]
             if block.code != 0 {
-                let (code, n) = (block.code, block.n);
+                let code = block.code;
                 let block: BlockPtr<I> = block;
-                self.blocks.remember_code(pc, code, n);
+                self.blocks.remember_code(pc, code);
                 return Ok(block);
             }
             return Ok(block);

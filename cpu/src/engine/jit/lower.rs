@@ -7,9 +7,9 @@
 //! were computed from until somebody looks ([`Isa::Pending`]); on the paths
 //! that leave in the middle of a block they are written there.
 
-use super::dispatch::{field, link_signature, own};
-use super::{HEAD, Layout, stubs};
-use crate::engine::block::EPOCH_ALWAYS;
+use super::dispatch::{field, own};
+use super::{Layout, stubs};
+use crate::engine::block::{EPOCH_ALWAYS, EPOCH_LOW, JUMP_FOLD};
 use crate::engine::tlb::{Entry, READ_TO_WRITE};
 use crate::engine::{Block, Cpu, Flow, Isa, Op, PAGE_MASK, PAGE_SIZE};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -53,13 +53,13 @@ pub struct Lower<'a, I: Isa> {
     helper_3: ir::SigRef,
     helper_5: ir::SigRef,
     block_sig: ir::SigRef,
-    link_sig: ir::SigRef,
 }
 
-/// The signature of a compiled block.
+/// The signature of a compiled block: CPU, virtual address, instruction count,
+/// and the link that it was reached by, in which only ways back look.
 pub(super) fn block_signature() -> Signature {
     let mut sig = Signature::new(CallConv::Tail);
-    sig.params.extend([AbiParam::new(I64); 3]);
+    sig.params.extend([AbiParam::new(I64); 4]);
     sig.returns.push(AbiParam::new(I32));
     sig
 }
@@ -95,7 +95,6 @@ impl<'a, I: Isa> Lower<'a, I> {
         let helper_3 = b.import_signature(helper_signature(3));
         let helper_5 = b.import_signature(helper_signature(5));
         let block_sig = b.import_signature(block_signature());
-        let link_sig = b.import_signature(link_signature());
         Self {
             b,
             pending: I::Pending::default(),
@@ -113,7 +112,6 @@ impl<'a, I: Isa> Lower<'a, I> {
             helper_3,
             helper_5,
             block_sig,
-            link_sig,
         }
     }
 
@@ -136,13 +134,9 @@ impl<'a, I: Isa> Lower<'a, I> {
         self.b.finalize();
     }
 
-    /// The head of a block that jumps to itself: budget and pending word. For
-    /// other blocks that is done on the way here.
+    /// What the run loop looks at in front of a block: budget and pending word.
     fn head(&mut self) {
         self.b.switch_to_block(self.head);
-        if !self.loops {
-            return;
-        }
         let next = self.after();
         let limit = self.cpu_load(I64, field!(shared.limit));
         let over = self.b.ins().icmp(IntCC::UnsignedGreaterThan, next, limit);
@@ -160,12 +154,23 @@ impl<'a, I: Isa> Lower<'a, I> {
         let raised = self.b.ins().band(word, mask);
         self.b.ins().brif(raised, bail, &[], go, &[]);
         self.b.switch_to_block(bail);
-        self.cpu_store(self.va, field!(s) + I::PC_OFFSET as i32);
         let block = self.address(self.block);
-        self.cpu_store(block, field!(shared.block));
-        let how = self.b.ins().iconst(I32, i64::from(HEAD));
-        self.b.ins().return_(&[how]);
+        self.tail(self.layout.bail, [self.va, self.icount, block]);
         self.b.switch_to_block(go);
+        self.cpu_store(self.va, field!(block_va));
+        self.cpu_store(self.icount, field!(icount));
+    }
+
+    /// Goes on at the constant address `code` with what blocks get.
+    fn tail(&mut self, code: u64, [va, icount, last]: [Value; 3]) {
+        let code = self.constant(code);
+        self.go(code, [va, icount, last]);
+    }
+    fn go(&mut self, code: Value, [va, icount, last]: [Value; 3]) {
+        let args = [self.cpu, va, icount, last];
+        self.b
+            .ins()
+            .return_call_indirect(self.block_sig, code, &args);
     }
 
     /// The instruction count behind the block.
@@ -391,6 +396,25 @@ impl<'a, I: Isa> Lower<'a, I> {
         self.b.ins().store(guest(), value, host, 0);
     }
 
+    /// The epoch in force for the half of the address space that `va` is in.
+    fn epoch_of(&mut self, va: Value) -> Value {
+        let high = self.b.ins().ushr_imm(va, 63);
+        let high = self.b.ins().ishl_imm(high, 2);
+        let epochs = self.b.ins().iadd(self.cpu, high);
+        let low = self.layout.epochs + 4 * i32::from(EPOCH_LOW);
+        self.b.ins().load(I32, own(), epochs, low)
+    }
+    /// Goes on where `a` equals `b`, and by the stub `back` where not.
+    fn only_if(&mut self, a: Value, b: Value, back: u64, args: [Value; 3]) {
+        let equal = self.b.ins().icmp(IntCC::Equal, a, b);
+        let (next, miss) = (self.b.create_block(), self.b.create_block());
+        self.b.set_cold_block(miss);
+        self.b.ins().brif(equal, next, &[], miss, &[]);
+        self.b.switch_to_block(miss);
+        self.tail(back, args);
+        self.b.switch_to_block(next);
+    }
+
     /// Goes on at another block, by link `which`; `offset` counts from the start
     /// of this one. Everything is settled.
     pub fn leave(&mut self, which: usize, offset: u64) {
@@ -398,24 +422,26 @@ impl<'a, I: Isa> Lower<'a, I> {
         let next = self.after();
         let link = &raw const self.block.links[which];
         let link = self.b.ins().iconst(I64, link as i64);
+        let (at, back) = (self.layout.link, self.layout.back.link);
         if self.loops && offset == 0 {
-            let (cpu, at) = (self.cpu, self.layout.link);
             let epoch = self.b.ins().load(I32, own(), link, at.epoch);
             let now = self.cpu_load(I32, self.layout.epochs + 4 * i32::from(EPOCH_ALWAYS));
-            let valid = self.b.ins().icmp(IntCC::Equal, epoch, now);
-            let (again, gone) = (self.b.create_block(), self.b.create_block());
-            self.b.set_cold_block(gone);
-            self.b.ins().brif(valid, again, &[], gone, &[]);
-            self.b.switch_to_block(again);
-            self.b.ins().store(own(), next, cpu, field!(icount));
+            self.only_if(epoch, now, back, [target, next, link]);
             self.b.ins().jump(self.head, &[BlockArg::Value(next)]);
-            self.b.switch_to_block(gone);
+            return;
         }
-        let code = self.constant(self.layout.chain);
-        let args = [self.cpu, target, next, link];
-        self.b
-            .ins()
-            .return_call_indirect(self.link_sig, code, &args);
+        // A link within a page leads back when its target is gone; whatever is
+        // mapped there, it is in the page of this block.
+        let page_offset = (self.block.pa & !PAGE_MASK).wrapping_add(offset);
+        if page_offset >= PAGE_SIZE {
+            let epoch = self.b.ins().load(I32, own(), link, at.epoch);
+            let now = self.epoch_of(target);
+            self.only_if(epoch, now, back, [target, next, link]);
+            let va = self.b.ins().load(I64, own(), link, at.va);
+            self.only_if(va, target, back, [target, next, link]);
+        }
+        let code = self.b.ins().load(I64, own(), link, at.code);
+        self.go(code, [target, next, link]);
     }
     /// Goes on by the first link where `taken`, else behind the block.
     pub fn branch(&mut self, taken: Value, offset: u64) {
@@ -426,14 +452,28 @@ impl<'a, I: Isa> Lower<'a, I> {
         self.b.switch_to_block(no);
         self.leave(1, u64::from(self.op.off) + u64::from(self.op.len));
     }
-    /// Goes on at any address. Everything is settled.
+    /// Goes on at any address, by the jump cache. Everything is settled.
     pub fn indirect(&mut self, target: Value) {
         let next = self.after();
-        let code = self.constant(self.layout.dispatch);
-        let args = [self.cpu, target, next];
-        self.b
-            .ins()
-            .return_call_indirect(self.block_sig, code, &args);
+        let jump = self.layout.jump;
+        let near = self.b.ins().ushr_imm(target, i64::from(I::ALIGN_BITS));
+        let far = self.b.ins().ushr_imm(target, i64::from(JUMP_FOLD));
+        let slot = self.b.ins().bxor(near, far);
+        let slot = self.b.ins().band_imm(slot, jump.mask);
+        let slot = self.b.ins().ishl_imm(slot, jump.shift);
+        let jumps = self.cpu_load(I64, jump.table);
+        let at = self.b.ins().iadd(jumps, slot);
+        let args = [target, next, at];
+        let back = self.layout.back.jump;
+        let key = self.b.ins().load(I64, own(), at, jump.key);
+        let mode = u64::from(self.block.mode) << 56;
+        let wanted = self.b.ins().bxor_imm(target, mode as i64);
+        self.only_if(key, wanted, back, args);
+        let epoch = self.b.ins().load(I32, own(), at, jump.epoch);
+        let now = self.epoch_of(target);
+        self.only_if(epoch, now, back, args);
+        let code = self.b.ins().load(I64, own(), at, jump.code);
+        self.go(code, args);
     }
     /// Where `unusual` holds, leaves the whole op to its handler, and what is
     /// behind it to the interpreter. Nothing of the op may be done before.

@@ -27,7 +27,7 @@ pub use cranelift_codegen::ir::Value;
 pub use lower::Lower;
 use lower::flow_of;
 
-use super::block::{Jump, Link};
+use super::block::{Jump, Link, WaysBack};
 use super::tlb::{Entry, MODE_BYTES, SLOT_MASK};
 use super::{Block, Cpu, Isa};
 use cranelift_codegen::Context;
@@ -36,6 +36,7 @@ use cranelift_codegen::ir::{AbiParam, Signature, types};
 use cranelift_codegen::isa::{CallConv, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use dispatch::field;
 use memory::CodeMemory;
 use std::mem::offset_of;
 
@@ -79,8 +80,8 @@ pub struct Layout {
     load: u64,
     update: u64,
     flags: u64,
-    dispatch: u64,
-    chain: u64,
+    bail: u64,
+    back: WaysBack,
     tlb: i32,
     tlb_mode: i32,
     tlb_mask: i64,
@@ -92,22 +93,21 @@ pub struct Layout {
 #[derive(Clone, Copy, Debug)]
 struct LinkLayout {
     epoch: i32,
-    kind: i32,
     va: i32,
     code: i32,
-    n: i32,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct JumpLayout {
     table: i32,
     mask: i64,
-    size: i64,
+    shift: i64,
     key: i32,
     epoch: i32,
     code: i32,
-    n: i32,
 }
+
+const _: () = assert!(size_of::<Jump>().is_power_of_two());
 
 /// When blocks are compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +142,8 @@ pub(super) struct Jit {
     memory: CodeMemory,
     layout: Layout,
     enter: u64,
+    /// Where links and jumps lead that lead to no compiled code.
+    pub back: WaysBack,
     /// Blocks compiled.
     pub compiled: u64,
     /// Times that all code was dropped.
@@ -185,27 +187,24 @@ impl Jit {
             load: stub(&mut memory, helpers::load::<I> as *const () as u64)?,
             update: stub(&mut memory, helpers::update::<I> as *const () as u64)?,
             flags: stub(&mut memory, I::write_flags as *const () as u64)?,
-            dispatch: 0,
-            chain: 0,
+            bail: 0,
+            back: WaysBack::default(),
             tlb: Cpu::<I>::tlb_offset(),
             tlb_mode: MODE_BYTES as i32,
             tlb_mask: (SLOT_MASK * size_of::<Entry>()) as i64,
             epochs: Cpu::<I>::epochs_offset(),
             link: LinkLayout {
                 epoch: offset_of!(Link, epoch) as i32,
-                kind: offset_of!(Link, kind) as i32,
                 va: offset_of!(Link, va) as i32,
                 code: offset_of!(Link, code) as i32,
-                n: offset_of!(Link, n) as i32,
             },
             jump: JumpLayout {
                 table: Cpu::<I>::jumps_offset(),
                 mask: super::block::JUMP_MASK as i64,
-                size: size_of::<Jump>() as i64,
+                shift: i64::from(size_of::<Jump>().trailing_zeros()),
                 key: offset_of!(Jump, key) as i32,
                 epoch: offset_of!(Jump, epoch) as i32,
                 code: offset_of!(Jump, code) as i32,
-                n: offset_of!(Jump, n) as i32,
             },
         };
         let mut jit = Box::new(Self {
@@ -215,15 +214,24 @@ impl Jit {
             memory,
             layout,
             enter: 0,
+            back: WaysBack::default(),
             compiled: 0,
             dropped: 0,
         });
-        jit.layout.dispatch = jit.build(lower::block_signature(), |b, layout| {
-            dispatch::jump::<I>(b, layout)
-        })?;
-        jit.layout.chain = jit.build(dispatch::link_signature(), |b, layout| {
-            dispatch::link::<I>(b, layout)
-        })?;
+        let ways = [
+            (LINK, field!(shared.link)),
+            (DISPATCH, field!(shared.link)),
+            (HEAD, field!(shared.block)),
+        ];
+        let mut stubs = [0; 3];
+        for (stub, (how, keep)) in stubs.iter_mut().zip(ways) {
+            *stub = jit.build(lower::block_signature(), |b, _| {
+                dispatch::back::<I>(b, how, keep)
+            })?;
+        }
+        let [link, jump, bail] = stubs;
+        jit.back = WaysBack { link, jump };
+        (jit.layout.back, jit.layout.bail) = (jit.back, bail);
         let mut sig = Signature::new(CallConv::triple_default(jit.isa.triple()));
         sig.params.extend([AbiParam::new(types::I64); 4]);
         sig.returns.push(AbiParam::new(types::I32));

@@ -22,10 +22,14 @@ impl<I: Isa> Cpu<I> {
 
     /// Sets when blocks are compiled. What is compiled already is dropped.
     pub fn set_jit(&mut self, config: JitConfig) {
-        self.blocks.forget_code();
         self.jit = config
             .threshold
             .and_then(|_| Jit::new::<I>(config.code_bytes));
+        self.blocks.ways_back = self
+            .jit
+            .as_ref()
+            .map_or_else(Default::default, |jit| jit.back);
+        self.blocks.forget_code();
         self.threshold = match (&self.jit, config.threshold) {
             (Some(_), Some(threshold)) => threshold,
             // Never reached: the count stops before.
