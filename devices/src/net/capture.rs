@@ -1,10 +1,9 @@
 //! A wrapper that writes every frame to a capture file.
 
 use super::pcapng::{Direction, PcapNg};
-use super::{
-    FrameRef, FrameSink, Header, NetBackend, Offloads, Reserve, RingBackend, RxStatus, TxStatus,
-};
-use bus::{DmaTarget, GuestRam, Segment, SimTime, Wake};
+use super::wrapper::Wrapper;
+use super::{FrameRef, FrameSink, Header, NetBackend, Reserve, RxStatus, TxStatus};
+use bus::{DmaTarget, GuestRam, Segment, SimTime};
 use std::fmt;
 use std::sync::Arc;
 
@@ -69,7 +68,13 @@ impl FrameSink for Sink<'_> {
     }
 }
 
-impl NetBackend for Capture {
+impl Wrapper for Capture {
+    fn inner(&self) -> &dyn NetBackend {
+        &*self.inner
+    }
+    fn inner_mut(&mut self) -> &mut dyn NetBackend {
+        &mut *self.inner
+    }
     fn transmit(&mut self, now: SimTime, frame: FrameRef<'_>) -> TxStatus {
         // The frame is the guest's again once it is sent.
         let mut bytes = vec![0; frame.len as usize];
@@ -96,45 +101,8 @@ impl NetBackend for Capture {
         };
         self.inner.receive(now, &mut sink)
     }
-    fn pending(&self) -> bool {
-        self.inner.pending()
-    }
-    fn next_event(&self) -> Option<SimTime> {
-        self.inner.next_event()
-    }
     fn start(&mut self, dma: &DmaTarget) {
         self.memory = Some(Arc::clone(dma.raw_memory()));
-        self.inner.start(dma);
-    }
-    fn flush(&mut self, now: SimTime) {
-        self.inner.flush(now);
-    }
-    fn offloads(&self) -> Offloads {
-        self.inner.offloads()
-    }
-    fn set_offloads(&mut self, offloads: Offloads) {
-        self.inner.set_offloads(offloads);
-    }
-    fn set_wake(&mut self, wake: Wake) {
-        self.inner.set_wake(wake);
-    }
-    fn set_pairs(&mut self, pairs: u16) {
-        self.inner.set_pairs(pairs);
-    }
-    fn host_fds(&self) -> Vec<std::os::fd::BorrowedFd<'_>> {
-        self.inner.host_fds()
-    }
-    fn host_wake(&self, device: Wake) -> Wake {
-        self.inner.host_wake(device)
-    }
-    fn rings(&mut self) -> Option<&mut dyn RingBackend> {
-        self.inner.rings()
-    }
-    fn reset(&mut self) {
-        self.inner.reset();
-    }
-    fn counters(&self) -> Vec<(&'static str, u64)> {
-        self.inner.counters()
     }
 }
 

@@ -1,9 +1,8 @@
 //! A wrapper that asks a hook what becomes of each frame.
 
-use super::{
-    FrameRef, FrameSink, Header, NetBackend, Offloads, Reserve, RingBackend, RxStatus, TxStatus,
-};
-use bus::{DmaTarget, SimTime, Wake};
+use super::wrapper::Wrapper;
+use super::{FrameRef, FrameSink, Header, NetBackend, Reserve, RxStatus, TxStatus};
+use bus::SimTime;
 use std::fmt;
 
 /// Which way a frame goes.
@@ -83,7 +82,13 @@ impl FrameSink for Sink<'_> {
     }
 }
 
-impl NetBackend for Fault {
+impl Wrapper for Fault {
+    fn inner(&self) -> &dyn NetBackend {
+        &*self.inner
+    }
+    fn inner_mut(&mut self) -> &mut dyn NetBackend {
+        &mut *self.inner
+    }
     fn transmit(&mut self, now: SimTime, frame: FrameRef<'_>) -> TxStatus {
         let bit = 1 << (frame.queue & 63);
         if self.waits_out & bit == 0 && self.hook.frame(now, Way::Out, frame.len) == Verdict::Drop {
@@ -108,49 +113,15 @@ impl NetBackend for Fault {
         };
         self.inner.receive(now, &mut sink)
     }
-    fn pending(&self) -> bool {
-        self.inner.pending()
-    }
-    fn next_event(&self) -> Option<SimTime> {
-        self.inner.next_event()
-    }
-    fn start(&mut self, dma: &DmaTarget) {
-        self.inner.start(dma);
-    }
-    fn flush(&mut self, now: SimTime) {
-        self.inner.flush(now);
-    }
-    fn offloads(&self) -> Offloads {
-        self.inner.offloads()
-    }
-    fn set_offloads(&mut self, offloads: Offloads) {
-        self.inner.set_offloads(offloads);
-    }
-    fn set_wake(&mut self, wake: Wake) {
-        self.inner.set_wake(wake);
-    }
-    fn set_pairs(&mut self, pairs: u16) {
-        self.inner.set_pairs(pairs);
-    }
-    fn host_fds(&self) -> Vec<std::os::fd::BorrowedFd<'_>> {
-        self.inner.host_fds()
-    }
-    fn host_wake(&self, device: Wake) -> Wake {
-        self.inner.host_wake(device)
-    }
-    fn rings(&mut self) -> Option<&mut dyn RingBackend> {
-        self.inner.rings()
-    }
     fn reset(&mut self) {
         self.waits_out = 0;
         self.waits_in = false;
-        self.inner.reset();
     }
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        let mut all = self.inner.counters();
-        all.push(("dropped_fault_out", self.dropped[0]));
-        all.push(("dropped_fault_in", self.dropped[1]));
-        all
+        vec![
+            ("dropped_fault_out", self.dropped[0]),
+            ("dropped_fault_in", self.dropped[1]),
+        ]
     }
 }
 

@@ -1,9 +1,8 @@
 //! A wrapper that limits frames and bits per second, each way.
 
-use super::{
-    FrameRef, FrameSink, Header, NetBackend, Offloads, Reserve, RingBackend, RxStatus, TxStatus,
-};
-use bus::{DmaTarget, SimTime, Wake};
+use super::wrapper::Wrapper;
+use super::{FrameRef, FrameSink, Header, NetBackend, Reserve, RxStatus, TxStatus};
+use bus::SimTime;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -138,7 +137,13 @@ impl FrameSink for Sink<'_> {
     }
 }
 
-impl NetBackend for RateLimit {
+impl Wrapper for RateLimit {
+    fn inner(&self) -> &dyn NetBackend {
+        &*self.inner
+    }
+    fn inner_mut(&mut self) -> &mut dyn NetBackend {
+        &mut *self.inner
+    }
     fn transmit(&mut self, now: SimTime, frame: FrameRef<'_>) -> TxStatus {
         self.transmit.fill(now);
         self.transmit_held = self.transmit.ready().is_some();
@@ -165,9 +170,6 @@ impl NetBackend for RateLimit {
             },
         )
     }
-    fn pending(&self) -> bool {
-        self.inner.pending()
-    }
     fn next_event(&self) -> Option<SimTime> {
         let send = self.transmit.ready().filter(|_| self.transmit_held);
         let receive = match self.receive.ready() {
@@ -176,42 +178,14 @@ impl NetBackend for RateLimit {
         };
         send.into_iter().chain(receive).min()
     }
-    fn start(&mut self, dma: &DmaTarget) {
-        self.inner.start(dma);
-    }
-    fn flush(&mut self, now: SimTime) {
-        self.inner.flush(now);
-    }
-    fn offloads(&self) -> Offloads {
-        self.inner.offloads()
-    }
-    fn set_offloads(&mut self, offloads: Offloads) {
-        self.inner.set_offloads(offloads);
-    }
-    fn set_wake(&mut self, wake: Wake) {
-        self.inner.set_wake(wake);
-    }
-    fn set_pairs(&mut self, pairs: u16) {
-        self.inner.set_pairs(pairs);
-    }
-    fn host_fds(&self) -> Vec<std::os::fd::BorrowedFd<'_>> {
-        self.inner.host_fds()
-    }
-    fn host_wake(&self, device: Wake) -> Wake {
-        self.inner.host_wake(device)
-    }
-    fn rings(&mut self) -> Option<&mut dyn RingBackend> {
-        self.inner.rings()
-    }
     fn reset(&mut self) {
         self.transmit_held = false;
-        self.inner.reset();
     }
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        let mut all = self.inner.counters();
-        all.push(("transmit_held", self.transmit.held));
-        all.push(("receive_held", self.receive.held));
-        all
+        vec![
+            ("transmit_held", self.transmit.held),
+            ("receive_held", self.receive.held),
+        ]
     }
 }
 

@@ -18,6 +18,7 @@ mod rings;
 mod tap;
 mod tap_file;
 mod vhost;
+mod wrapper;
 
 #[cfg(test)]
 mod tap_tests;
