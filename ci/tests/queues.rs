@@ -19,6 +19,9 @@ guests:
 checks:
   - ping: { from: one, to: many, size: [56, 1472, 8192], count: 20, interval: 10ms, max_loss: 0% }
   - run: { guest: many, command: "ethtool -l eth0 | grep -c 'Combined:[[:space:]]*4'", expect_output: "1" }
+  - run: { guest: one, command: "setsid ping -n -q -i 0.002 -s 4000 10.31.0.1 >/tmp/flood 2>&1 </dev/null & echo $! >/tmp/pid; echo started", expect_output: "started" }
+  - run: { guest: many, command: "i=0; while [ $i -lt 40 ]; do ethtool -L eth0 combined $((i % 4 + 1)) || exit 1; i=$((i + 1)); done; ethtool -L eth0 combined 4; echo $i times", expect_output: "40 times", timeout: 120s }
+  - run: { guest: one, command: "kill -INT $(cat /tmp/pid); sleep 0.5; cat /tmp/flood; awk '/transmitted/ { exit !($1 > 50 && $4 > 0) }' /tmp/flood && echo under traffic", expect_output: "under traffic" }
   - run: { guest: many, command: "ethtool -L eth0 combined 4 && ethtool -X eth0 equal 4 && ethtool -K eth0 rxhash on && ethtool -k eth0 | grep receive-hashing", expect_output: "receive-hashing: on" }
   - run: { guest: many, command: "ethtool -x eth0", expect_output: "toeplitz: on" }
   - ping: { from: one, to: many, size: [56, 1472, 8192], count: 20, interval: 10ms, max_loss: 0% }

@@ -27,6 +27,8 @@ pub trait RingBackend {
     fn stop(&mut self, index: u16) -> Option<Queue>;
     /// The driver notified queue `index`.
     fn kick(&mut self, index: u16);
+    /// Whether the far side may work on the rings; it may at first.
+    fn set_link(&mut self, up: bool);
     /// Does what is due: finds a far side, starts or stops rings.
     fn work(&mut self, now: SimTime) -> Next;
     /// Whether the far side is there.

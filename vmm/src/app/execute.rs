@@ -130,8 +130,10 @@ fn execute(topology: &TopologySpec, options: &RunOptions, out: &Path, id: String
         TimeMode::Free => cpu::TimeSource::now(&*clock) + boot_limit,
         TimeMode::Lockstep => boot_limit,
     };
-    let mut controller =
-        Controller::new(links, jobs, boot_limit, stay).settling(topology.guests.len() > 1);
+    let switches = nics.iter().map(|(name, nic)| (name.clone(), nic.link()));
+    let mut controller = Controller::new(links, jobs, boot_limit, stay)
+        .settling(topology.guests.len() > 1)
+        .switching(switches.collect());
     let show_event = |controller: &Controller, event| progress.event(controller, &event);
     let finished = match topology.time {
         TimeMode::Free => free::run(guests, &mut controller, &*clock, &taps, &STOP, show_event),

@@ -48,6 +48,7 @@ pub(super) fn jobs(topology: &TopologySpec) -> (Vec<Job>, Vec<Row>) {
                     let title = format!("ping {} to {}, {size} bytes", ping.from, ping.to);
                     jobs.push(Job {
                         title,
+                        link: None,
                         commands: vec![command],
                     });
                     rows.push(Row {
@@ -80,6 +81,7 @@ pub(super) fn jobs(topology: &TopologySpec) -> (Vec<Job>, Vec<Row>) {
                     let title = format!("iperf3 {} to {}", iperf3.from, iperf3.to);
                     jobs.push(Job {
                         title,
+                        link: None,
                         commands: vec![server, client],
                     });
                     rows.push(Row { check, size });
@@ -100,7 +102,16 @@ pub(super) fn jobs(topology: &TopologySpec) -> (Vec<Job>, Vec<Row>) {
                 };
                 jobs.push(Job {
                     title: format!("{}: {}", run.guest, run.command),
+                    link: None,
                     commands: vec![command],
+                });
+                rows.push(Row { check, size: None });
+            }
+            CheckSpec::Set(set) => {
+                jobs.push(Job {
+                    title: format!("{}: link {}", set.nic, set.link),
+                    link: Some((set.nic.clone(), set.link.is_up())),
+                    commands: Vec::new(),
                 });
                 rows.push(Row { check, size: None });
             }

@@ -149,7 +149,7 @@ pub(super) fn prepare(
                 .as_ref()
                 .filter(|_| captured(topology, name, nic));
             let nic = platform
-                .add_nic(&full, net_spec(nic), wire, capture)
+                .add_nic(&full, net_spec(nic), wire, nic.transitional, capture)
                 .with_context(|| format!("guest '{name}'"))?;
             all.nics.push((full, nic));
         }
@@ -275,6 +275,8 @@ fn net_spec(nic: &NicSpec) -> NetSpec {
         mac: nic.mac.map_or([0x52, 0x54, 0, 0, 0, 1], |mac| mac.0),
         mtu: nic.mtu(),
         queue_pairs: nic.queues(),
+        queue_size: nic.queue_size(),
+        link_up: nic.link_state.is_up(),
         ..NetSpec::default()
     }
 }

@@ -8,8 +8,8 @@ use crate::hash::Fnv;
 use crate::machine::Ending;
 use crate::machine::build::card_counters;
 use crate::results::{
-    CheckResult, FifoLine, GuestResult, Report, RowDetails, RunResult, TableStyle, UsedAccel,
-    dropped, junit_xml, report_html, table,
+    CheckResult, FifoLine, GuestResult, Report, RowDetails, RunResult, SetResult, TableStyle,
+    UsedAccel, dropped, junit_xml, report_html, table,
 };
 use crate::run::{Failure, JobResult};
 use crate::topology::{CheckSpec, TimeMode, TopologySpec};
@@ -258,6 +258,12 @@ fn judge(check: &CheckSpec, size: Option<u32>, job: Option<&JobResult>) -> (Chec
             };
             CheckResult::Run(run_result(spec, ended))
         }
+        CheckSpec::Set(spec) => CheckResult::Set(SetResult {
+            nic: spec.nic.clone(),
+            link: spec.link,
+            passed: text.is_ok(),
+            error: text.err(),
+        }),
     };
     (row, rtts)
 }

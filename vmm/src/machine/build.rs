@@ -9,7 +9,7 @@ use devices::net::{
     Capture, Card as CardBackend, LinkSpec, Loopback, NetBackend, Null, PcapNg, Switch, Tap,
     TapError, Vhost, VhostNetError, VhostUser, VhostUserError, VhostUserRole,
 };
-use devices::pci::{PciError, PciFunction};
+use devices::pci::PciError;
 use devices::serial::{SerialInput, SerialSink};
 use devices::virtio::VirtioPci;
 use devices::virtio::net::{Net, NetSpec};
@@ -115,13 +115,35 @@ pub enum Platform {
 /// Reads the counters of a function by name.
 pub type Counters = Box<dyn Fn() -> Vec<(String, u64)> + Send>;
 
+/// The cable of a NIC in a machine; any thread may pull it or plug it in.
+#[derive(Clone)]
+pub struct LinkSwitch(Arc<dyn Fn(bool) + Send + Sync>);
+
+impl LinkSwitch {
+    /// Sets the link; `true` is up. The guest's driver is told of a change.
+    pub fn set(&self, up: bool) {
+        (self.0)(up);
+    }
+}
+
+impl std::fmt::Debug for LinkSwitch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LinkSwitch")
+    }
+}
+
 /// A NIC that was put into a machine.
 pub struct Nic {
+    link: LinkSwitch,
     counters: Counters,
     _watch: Option<FdWatch>,
 }
 
 impl Nic {
+    /// Its cable.
+    pub fn link(&self) -> LinkSwitch {
+        self.link.clone()
+    }
     /// Its counters by name.
     pub fn counters(&self) -> Vec<(String, u64)> {
         (self.counters)()
@@ -160,12 +182,14 @@ impl Platform {
     }
 
     /// Puts a virtio-net function into the next free slot.
-    /// With `capture` its frames are written there as interface `name`.
+    /// `transitional`: legacy drivers can use it too. With `capture` its frames
+    /// are written there as interface `name`.
     pub fn add_nic(
         &mut self,
         name: &str,
         spec: NetSpec,
         wire: Wire,
+        transitional: bool,
         capture: Option<&PcapNg>,
     ) -> Result<Nic, BuildError> {
         let mut backend: Box<dyn NetBackend> = match wire {
@@ -211,11 +235,20 @@ impl Platform {
             .map(|fd| fd.try_clone_to_owned())
             .collect::<Result<_, _>>()
             .map_err(BuildError::Watch)?;
-        let wake = backend.host_wake(device);
-        let net = Net::new(spec, backend);
-        let function: Box<dyn PciFunction> =
-            Box::new(VirtioPci::new(Box::new(net), base.dma(bdf), line)?);
-        base.root().add(bdf, function)?;
+        let wake = backend.host_wake(device.clone());
+        let net = Box::new(Net::new(spec, backend));
+        let dma = base.dma(bdf);
+        let function = match transitional {
+            true => VirtioPci::transitional(net, dma, line)?,
+            false => VirtioPci::new(net, dma, line)?,
+        };
+        base.root().add(bdf, Box::new(function))?;
+        let root = base.root().clone();
+        let link = LinkSwitch(Arc::new(move |up| {
+            let set = |net: &mut Net| net.set_link(up);
+            root.with(bdf, |function| VirtioPci::with_device(function, set));
+            device.wake();
+        }));
         let root = base.root().clone();
         let watch = match fds.is_empty() {
             true => None,
@@ -223,6 +256,7 @@ impl Platform {
         };
         let counters = Box::new(move || root.with(bdf, |f| f.counters()).unwrap_or_default());
         Ok(Nic {
+            link,
             counters,
             _watch: watch,
         })

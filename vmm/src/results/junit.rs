@@ -65,6 +65,7 @@ pub fn junit_xml(report: &Report<'_>) -> String {
             CheckResult::Ping(_) => "ping",
             CheckResult::Iperf3(_) => "iperf3",
             CheckResult::Run(_) => "run",
+            CheckResult::Set(_) => "set",
         };
         let mut name = check.name();
         let times = seen.entry(name.clone()).or_default();
@@ -121,6 +122,7 @@ fn reason(check: &CheckResult) -> String {
             format!("{:.0} bits per second arrived", row.bits_per_second)
         }
         (None, CheckResult::Run(_)) => "the command failed".into(),
+        (None, CheckResult::Set(_)) => "it was not done".into(),
     }
 }
 

@@ -16,7 +16,7 @@ pub use junit::junit_xml;
 pub use model::{CardModel, plot};
 pub use table::{TableStyle, table};
 
-use crate::topology::{Arch, Protocol, TimeMode};
+use crate::topology::{Arch, LinkState, Protocol, TimeMode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -113,6 +113,8 @@ pub enum CheckResult {
     Iperf3(Iperf3Result),
     /// A command.
     Run(CommandResult),
+    /// A change at run time.
+    Set(SetResult),
 }
 
 impl CheckResult {
@@ -122,6 +124,7 @@ impl CheckResult {
             Self::Ping(row) => row.passed,
             Self::Iperf3(row) => row.passed,
             Self::Run(row) => row.passed,
+            Self::Set(row) => row.passed,
         }
     }
     /// Why it did not pass, if anything but its numbers says so.
@@ -130,6 +133,7 @@ impl CheckResult {
             Self::Ping(row) => row.error.as_deref(),
             Self::Iperf3(row) => row.error.as_deref(),
             Self::Run(row) => row.error.as_deref(),
+            Self::Set(row) => row.error.as_deref(),
         }
     }
     /// A name for it, the same in every run of a topology.
@@ -145,6 +149,7 @@ impl CheckResult {
                 format!("iperf3 {protocol} {} to {}{size}", row.from, row.to)
             }
             Self::Run(row) => format!("run on {}: {}", row.guest, one_line(&row.command)),
+            Self::Set(row) => format!("set {}: link {}", row.nic, row.link),
         }
     }
 }
@@ -262,6 +267,20 @@ pub struct CommandResult {
     /// Whether it met what was asked.
     pub passed: bool,
     /// What it did not meet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// A change at run time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetResult {
+    /// The interface.
+    pub nic: String,
+    /// Its link from then on.
+    pub link: LinkState,
+    /// Whether it was done.
+    pub passed: bool,
+    /// Why it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }

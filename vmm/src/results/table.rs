@@ -155,6 +155,8 @@ pub(super) fn detail(check: &CheckResult) -> String {
             Some(exit) => format!("exit {exit}"),
             None => "did not end".into(),
         },
+        CheckResult::Set(row) if row.passed => "done".into(),
+        CheckResult::Set(_) => "not done".into(),
     };
     match check.error() {
         Some(error) => format!("{numbers}; {error}"),

@@ -1,11 +1,13 @@
 //! Looks after the guests of a run: waits for their agents, runs jobs, shuts
 //! the guests down.
 
+use super::job::{Job, JobResult, Outcome};
+use crate::machine::build::LinkSwitch;
 use crate::machine::{Ending, SharedSink};
 use bus::SimTime;
 use devices::serial::SerialInput;
 use guest_images::agent::{AgentEvent, Client};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// The agent line of one guest.
 #[derive(Debug)]
@@ -39,52 +41,6 @@ impl GuestLink {
     pub fn ready(&self) -> Option<(SimTime, f64)> {
         self.ready
     }
-}
-
-/// A shell command for one guest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Command {
-    /// Index of the guest.
-    pub guest: usize,
-    /// For `sh -c`.
-    pub command: String,
-    /// Killed after this many seconds.
-    pub timeout_s: u32,
-}
-
-/// Commands that belong together; the result of the last one counts, the ones
-/// before it must exit with 0.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Job {
-    /// For the progress display.
-    pub title: String,
-    /// In this order.
-    pub commands: Vec<Command>,
-}
-
-/// How a command ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// Exit code; 137 after a timeout.
-    pub exit: i32,
-    /// Stdout and stderr.
-    pub output: Vec<u8>,
-    /// The output was cut at its limit.
-    pub truncated: bool,
-    /// Virtual time that it took.
-    pub took: SimTime,
-}
-
-/// How a job ended: the outcome of the last command that ran, and whether all
-/// commands ran.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JobResult {
-    /// Outcome of the last command that ran.
-    pub outcome: Outcome,
-    /// All commands of the job ran.
-    pub complete: bool,
-    /// The last command was killed at the end of its time.
-    pub timed_out: bool,
 }
 
 /// What happened, for a progress display.
@@ -178,6 +134,7 @@ pub struct Controller {
     links: Vec<GuestLink>,
     jobs: Vec<Job>,
     results: Vec<Option<JobResult>>,
+    switches: BTreeMap<String, LinkSwitch>,
     running: Option<Running>,
     phase: Phase,
     boot_limit: SimTime,
@@ -208,6 +165,7 @@ impl Controller {
             links,
             jobs,
             results,
+            switches: BTreeMap::new(),
             running: None,
             phase: Phase::Booting,
             boot_limit,
@@ -230,6 +188,12 @@ impl Controller {
     #[must_use]
     pub fn settling(mut self, settle: bool) -> Self {
         self.settle = settle;
+        self
+    }
+    /// Lets jobs set the links of these interfaces, by `GUEST.NIC`.
+    #[must_use]
+    pub fn switching(mut self, switches: BTreeMap<String, LinkSwitch>) -> Self {
+        self.switches = switches;
         self
     }
     /// When the first job may start. `None` while an agent is not ready.
@@ -424,13 +388,20 @@ impl Controller {
             self.phase = Phase::Over;
             return;
         }
-        match self.results.iter().position(Option::is_none) {
-            Some(job) => {
-                self.events.push_back(Event::JobStarted(job));
-                self.start(job, 0, now);
+        while self.running.is_none() {
+            let Some(job) = self.results.iter().position(Option::is_none) else {
+                if !self.stay {
+                    self.shut_down(now);
+                }
+                return;
+            };
+            self.events.push_back(Event::JobStarted(job));
+            if let Some((nic, up)) = &self.jobs[job].link
+                && let Some(switch) = self.switches.get(nic)
+            {
+                switch.set(*up);
             }
-            None if !self.stay => self.shut_down(now),
-            None => {}
+            self.start(job, 0, now);
         }
     }
 
@@ -447,6 +418,7 @@ impl Controller {
                 complete: true,
                 timed_out: false,
             });
+            self.events.push_back(Event::JobDone(job));
             return;
         };
         let link = &mut self.links[what.guest];
@@ -476,6 +448,7 @@ impl Controller {
                     complete: false,
                     timed_out: false,
                 });
+                self.events.push_back(Event::JobDone(job));
             }
         }
     }

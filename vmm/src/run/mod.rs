@@ -8,9 +8,11 @@
 
 mod controller;
 pub mod free;
+mod job;
 pub mod lockstep;
 
-pub use controller::{Command, Controller, Event, Failure, GuestLink, Job, JobResult, Outcome};
+pub use controller::{Controller, Event, Failure, GuestLink};
+pub use job::{Command, Job, JobResult, Outcome};
 
 use crate::machine::{Ending, Runner};
 

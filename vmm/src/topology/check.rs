@@ -1,5 +1,6 @@
 //! What a user writes: checks.
 
+use super::nic::LinkState;
 use super::units::{Duration, OneOrMany, Percent, Rate};
 use bus::SimTime;
 use schemars::JsonSchema;
@@ -15,6 +16,8 @@ pub enum CheckSpec {
     Iperf3(Iperf3Spec),
     /// A command in a guest.
     Run(RunSpec),
+    /// No check but an action: something is changed while the guests run.
+    Set(SetSpec),
 }
 
 impl CheckSpec {
@@ -24,6 +27,7 @@ impl CheckSpec {
             Self::Ping(_) => "ping",
             Self::Iperf3(_) => "iperf3",
             Self::Run(_) => "run",
+            Self::Set(_) => "set",
         }
     }
 }
@@ -139,4 +143,15 @@ pub struct RunSpec {
 
 fn run_timeout() -> Duration {
     Duration(SimTime::from_secs(60))
+}
+
+/// A change of an interface at run time. It is done before the next check starts;
+/// a guest's driver hears of it by an interrupt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetSpec {
+    /// The interface: `GUEST.NIC`.
+    pub nic: String,
+    /// Pulls its cable, or plugs it in.
+    pub link: LinkState,
 }

@@ -9,6 +9,7 @@ mod check;
 mod de;
 mod error;
 mod fill;
+mod nic;
 mod schema;
 mod set;
 mod spec;
@@ -22,12 +23,12 @@ pub use card::{
     CardBackend, CardSpec, DmaProfile, DmaSpec, FaultSpec, FifoSpec, Function, LinkSpec, OnFull,
     WhenSpec, XdmaSpec,
 };
-pub use check::{CheckSpec, Iperf3Spec, PingSpec, Protocol, RunSpec};
+pub use check::{CheckSpec, Iperf3Spec, PingSpec, Protocol, RunSpec, SetSpec};
 pub use error::{Origin, Problem, TopologyError};
+pub use nic::{LinkState, NicBackend, NicSpec, VhostUserSocket, VhostUserSpec};
 pub use schema::{json_schema, reference_page};
 pub use spec::{
-    Accel, Arch, Doorbells, FileSpec, GuestSpec, ImageFiles, ImageSpec, NicBackend, NicSpec,
-    TimeMode, TopologySpec, VhostUserSocket, VhostUserSpec,
+    Accel, Arch, Doorbells, FileSpec, GuestSpec, ImageFiles, ImageSpec, TimeMode, TopologySpec,
 };
 pub use units::{Cidr, Duration, Mac, Mode, OneOrMany, Percent, Rate, Size};
 

@@ -53,6 +53,8 @@ pub struct Vhost {
     dma: Option<DmaTarget>,
     /// The peer knows features and memory.
     prepared: bool,
+    /// The device's cable is plugged in: the peer may have the rings.
+    plugged: bool,
     /// When to look for a peer again, and the time of the last look.
     retry: SimTime,
     now: SimTime,
@@ -97,6 +99,7 @@ impl Vhost {
             events,
             dma: None,
             prepared: false,
+            plugged: true,
             retry: SimTime::ZERO,
             now: SimTime::ZERO,
             broken: None,
@@ -288,7 +291,7 @@ impl RingBackend for Vhost {
         let ram = self
             .dma
             .as_ref()
-            .filter(|dma| dma.bus_master())
+            .filter(|dma| dma.bus_master() && self.plugged)
             .map(|dma| Arc::clone(dma.raw_memory()));
         match ram {
             Some(ram) => {
@@ -303,6 +306,9 @@ impl RingBackend for Vhost {
             Some(_) => Next::OnKick,
             None => Next::At(self.retry),
         }
+    }
+    fn set_link(&mut self, up: bool) {
+        self.plugged = up;
     }
     fn link_up(&self) -> bool {
         self.peer.is_some()

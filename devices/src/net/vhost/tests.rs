@@ -134,6 +134,12 @@ impl Guest {
         let status = self.m.read16(self.driver.device + 6);
         status & 1 != 0
     }
+    pub fn set_link(&mut self, up: bool) {
+        self.m.root.with(Bdf::new(0, 3, 0), |function| {
+            VirtioPci::with_device(function, |net: &mut Net| net.set_link(up)).unwrap();
+        });
+        self.turn();
+    }
     pub fn counter(&mut self, name: &str) -> u64 {
         let counters = self
             .m
@@ -366,4 +372,41 @@ fn a_back_end_that_lacks_what_is_in_use_is_not_taken() {
     guest.until("link up", |guest| guest.link_up());
     let _back_end = server.join().unwrap();
     guest.exchange(10);
+}
+#[test]
+fn a_pulled_cable_stops_the_rings() {
+    let (_dir, path) = socket();
+    let server = Running::server(&path, 0);
+    let mut guest = Guest::new(find(&path, Role::Client));
+    let _back_end = server.join().unwrap();
+    for _ in 0..3 {
+        guest.exchange(100);
+        let _ = guest.m.msi.take();
+        guest.set_link(false);
+        assert!(!guest.link_up());
+        assert!(
+            guest.m.msi.take().iter().any(|m| m.data == 0x40),
+            "nobody told"
+        );
+        let first = guest.sent;
+        for _ in 0..20 {
+            guest.send();
+        }
+        for _ in 0..20 {
+            guest.turn();
+            std::thread::sleep(Duration::from_millis(2));
+            assert_eq!(guest.receive(), None, "frames pass without a cable");
+        }
+        guest.set_link(true);
+        assert!(guest.link_up());
+        let mut next = first;
+        guest.until("the waiting frames' return", |guest| {
+            while let Some(number) = guest.receive() {
+                assert_eq!(number, next);
+                next += 1;
+            }
+            next == first + 20
+        });
+    }
+    assert_eq!(guest.counter("losses"), 0);
 }

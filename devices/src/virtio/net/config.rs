@@ -230,6 +230,8 @@ pub struct NetSpec {
     pub speed: u32,
     /// Features that are offered, as a mask over what the device can do.
     pub features: u64,
+    /// The link is up at the start.
+    pub link_up: bool,
 }
 
 impl Default for NetSpec {
@@ -241,6 +243,7 @@ impl Default for NetSpec {
             queue_size: 256,
             speed: 10_000,
             features: u64::MAX,
+            link_up: true,
         }
     }
 }

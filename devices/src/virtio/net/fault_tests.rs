@@ -1,8 +1,9 @@
-//! Frames that a hook takes off the wire, and the guest's announcement.
+//! Frames that a hook or a pulled cable takes off the wire, and the guest's
+//! announcement.
 
-use super::tests::{ALL, CTRL_RING, machine, nic_with};
+use super::tests::{ALL, CTRL_RING, Nic, machine, nic_with, pair, service_both};
 use super::{Net, NetSpec};
-use crate::net::{Fault, FaultHook, Header, Loopback, Verdict, Way};
+use crate::net::{Fault, FaultHook, Header, LinkSpec, Loopback, NetBackend, Switch, Verdict, Way};
 use crate::virtio::VirtioPci;
 use crate::virtio::driver::{Buffer, Driver};
 use bus::SimTime;
@@ -74,12 +75,7 @@ fn a_guest_is_asked_to_announce_itself() {
     let status = driver.device + 6;
     assert_eq!(m.read16(status), 1, "link up");
     m.root.with(bus::Bdf::new(0, 3, 0), |function| {
-        let function: &mut dyn std::any::Any = function;
-        let function: &mut VirtioPci = function.downcast_mut().unwrap();
-        function.with_device(|device| {
-            let device: &mut dyn std::any::Any = device;
-            device.downcast_mut::<Net>().unwrap().announce();
-        });
+        VirtioPci::with_device(function, Net::announce).unwrap();
     });
     assert_eq!(m.read16(status), 3, "and announce");
     m.ram.write_slice(&[3, 0], GuestAddress(DATA)).unwrap();
@@ -91,4 +87,40 @@ fn a_guest_is_asked_to_announce_itself() {
     let answer: u8 = m.ram.read_obj(GuestAddress(DATA + 8)).unwrap();
     assert_eq!(answer, 0, "VIRTIO_NET_OK");
     assert_eq!(m.read16(status), 1, "it did");
+}
+
+/// Frames that meet a pulled cable are gone; those of later pass.
+#[test]
+fn a_pulled_cable_stops_both_ways() {
+    let switch = Switch::new(LinkSpec::default());
+    let mut nics = pair([0, 1].map(|_| Box::new(switch.port().unwrap()) as Box<dyn NetBackend>));
+    let set_link = |nic: &mut Nic, up| {
+        nic.m.root.with(bus::Bdf::new(0, 3, 0), |function| {
+            VirtioPci::with_device(function, |net: &mut Net| net.set_link(up)).unwrap();
+        });
+    };
+    for nic in &mut nics {
+        nic.fill_rx(64, 2048);
+    }
+    let mut bytes = vec![255; 64];
+    let mut cross = |nics: &mut [Nic; 2], from: usize, mark| {
+        bytes[14] = mark;
+        nics[from].send(&Header::default(), &bytes);
+        assert!(nics[from].tx.pop().is_some(), "a chain waits");
+        service_both(nics);
+        nics[1 - from].receive().map(|(_, bytes)| bytes[14])
+    };
+    for round in 0..3 {
+        for from in [0, 1] {
+            assert_eq!(cross(&mut nics, from, 1), Some(1));
+        }
+        set_link(&mut nics[0], false);
+        for from in [0, 1] {
+            assert_eq!(cross(&mut nics, from, 2), None);
+        }
+        set_link(&mut nics[0], true);
+        for way in ["tx0.link_down", "rx0.link_down"] {
+            assert_eq!(nics[0].counter(way), round + 1);
+        }
+    }
 }

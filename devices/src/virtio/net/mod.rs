@@ -109,6 +109,9 @@ impl Net {
             spec.queue_pairs = spec.queue_pairs.min(rings.max_pairs());
         }
         let spec = spec.clamped();
+        if let (false, Some(rings)) = (spec.link_up, backend.rings()) {
+            rings.set_link(false);
+        }
         Self {
             ring_features: backend.rings().map(|rings| rings.features()),
             far_up: true,
@@ -120,7 +123,7 @@ impl Net {
             rss: rss::Rss::default(),
             offloads: Offloads::default(),
             announce: false,
-            link_up: true,
+            link_up: spec.link_up,
             backend,
             dma: None,
             features: 0,
@@ -137,11 +140,16 @@ impl Net {
     pub fn backend(&mut self) -> &mut dyn NetBackend {
         &mut *self.backend
     }
-    /// Sets the link state; the guest is told.
+    /// Sets the link state; the guest is told. While it is down, frames that
+    /// come from either side are dropped and counted (`link_down`), and rings
+    /// that somebody else works on stand still.
     pub fn set_link(&mut self, up: bool) {
         if self.link_up != up {
             self.link_up = up;
             self.events.config_changed = true;
+            if let Some(rings) = self.backend.rings() {
+                rings.set_link(up);
+            }
         }
     }
     /// Asks the guest to announce its addresses, after its wire changed.

@@ -198,7 +198,7 @@ pub(super) fn pair(backends: [Box<dyn NetBackend>; 2]) -> [Nic; 2] {
     backends.map(|backend| nic_with(NetSpec::default(), backend, ALL))
 }
 
-fn service_both(nics: &mut [Nic; 2]) {
+pub(super) fn service_both(nics: &mut [Nic; 2]) {
     while nics.iter().any(|nic| nic.m.root.has_work()) {
         for nic in nics.iter_mut() {
             nic.m.service();

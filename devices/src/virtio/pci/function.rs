@@ -7,6 +7,7 @@ use super::legacy::{self, Legacy};
 use crate::pci::{BarKind, FunctionState, Identity, PciError, PciFunction};
 use crate::virtio::{VirtioDevice, feature};
 use bus::{Action, DmaTarget, IoError, IrqLine, Next, SimTime, Wake};
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
@@ -105,11 +106,18 @@ impl VirtioPci {
             access,
         })
     }
-    /// Runs `f` on the device.
-    pub fn with_device<R>(&mut self, f: impl FnOnce(&mut dyn VirtioDevice) -> R) -> R {
-        let result = f(&mut *self.common.device);
-        self.common.poll_events();
-        result
+    /// Runs `f` on the device of `function`, and tells the driver of what it
+    /// changed. `None` when there is no `D` in it.
+    pub fn with_device<D: VirtioDevice, R>(
+        function: &mut dyn PciFunction,
+        f: impl FnOnce(&mut D) -> R,
+    ) -> Option<R> {
+        let function: &mut dyn Any = function;
+        let this: &mut Self = function.downcast_mut()?;
+        let device: &mut dyn Any = &mut *this.common.device;
+        let result = f(device.downcast_mut()?);
+        this.common.poll_events();
+        Some(result)
     }
     fn kick(&mut self, queue: u16) -> Action {
         if self.common.started() {

@@ -160,12 +160,7 @@ fn link_changes_are_told() {
     let generation = m.read::<1>(driver.common + 0x15)[0];
     let set_link = |m: &Machine, up| {
         m.root.with(Bdf::new(0, 3, 0), |function| {
-            let function: &mut dyn std::any::Any = function;
-            let function: &mut VirtioPci = function.downcast_mut().unwrap();
-            function.with_device(|device| {
-                let device: &mut dyn std::any::Any = device;
-                device.downcast_mut::<Net>().unwrap().set_link(up);
-            });
+            VirtioPci::with_device(function, |net: &mut Net| net.set_link(up)).unwrap();
         });
     };
     set_link(&m, false);

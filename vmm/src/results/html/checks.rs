@@ -161,6 +161,10 @@ const MOST_OUTPUT: usize = 20_000;
 
 fn commands(report: &Report<'_>, out: &mut String) {
     for check in &report.result.checks {
+        if let CheckResult::Set(row) = check {
+            let mark = mark(row.passed, row.error.as_deref());
+            let _ = writeln!(out, "<p>{mark} {}</p>", escape(&check.name()));
+        }
         let CheckResult::Run(row) = check else {
             continue;
         };

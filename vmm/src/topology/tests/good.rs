@@ -38,7 +38,7 @@ guests:
       - { vhost-user: ./sock }
       - { vhost-user: { socket: ./listen, server: true }, queues: 4 }
       - { loopback: true }
-      - { tap: tap2, address: "fd00::1/64" }
+      - { tap: tap2, address: "fd00::1/64", queue_size: 1024, link_state: down, transitional: true }
   board:
     nics: [{ name: eth0, card: fpga0, address: 10.10.10.5/24 }]
 cards:
@@ -64,6 +64,7 @@ checks:
         echo "a: b # c"
       expect_output: "1af4"
       timeout: 5s
+  - set: { nic: host.eth6, link: up }
 "#;
 
 #[test]
@@ -118,6 +119,9 @@ fn everything_is_read_as_written() {
     assert_eq!(connect, (Path::new("/base/sock"), false, 1));
     assert_eq!(listen, (Path::new("/base/listen"), true, 4));
     assert_eq!(host.nics[2].backend(), NicBackend::VhostNet("tap1"));
+    let device = |nic: &NicSpec| (nic.queue_size(), nic.link_state, nic.transitional);
+    assert_eq!(device(&host.nics[5]), (256, LinkState::Up, false));
+    assert_eq!(device(&host.nics[6]), (1024, LinkState::Down, true));
     let macs: std::collections::BTreeSet<_> = t
         .guests
         .values()
@@ -134,6 +138,10 @@ fn everything_is_read_as_written() {
     };
     assert_eq!(run.command, "lspci -nn\necho \"a: b # c\"\n");
     assert_eq!(run.expect_output.as_deref(), Some("1af4"));
+    let CheckSpec::Set(set) = &t.checks[3] else {
+        panic!("{:?}", t.checks[3]);
+    };
+    assert_eq!((set.nic.as_str(), set.link), ("host.eth6", LinkState::Up));
     assert_eq!(t.guests["board"].packages, ["iperf3"], "the check needs it");
     assert_eq!(t.route("host", "board").unwrap().to_string(), "10.10.10.5");
     assert_eq!(t.route("board", "host").unwrap().to_string(), "10.10.10.1");
@@ -169,7 +177,7 @@ fn changes_from_the_command_line() {
             Override::set("guests.host.memory=512M"),
             Override::set("checks[0].ping.size=[100]"),
             Override::set("checks.1.iperf3.seconds=9"),
-            Override::set("checks[3]={run: {guest: host, command: 'true'}}"),
+            Override::set("checks[4]={run: {guest: host, command: 'true'}}"),
             Override::set("cards.fpga0.link.latency=2us"),
             Override::set("guests.host.image=debian"),
             Override::set("capture="),
@@ -179,7 +187,7 @@ fn changes_from_the_command_line() {
         ],
     );
     assert_eq!(t.guests["host"].memory, Size::mib(512));
-    assert_eq!((t.checks.len(), t.seed, t.capture.len()), (4, 99, 0));
+    assert_eq!((t.checks.len(), t.seed, t.capture.len()), (5, 99, 0));
     assert!(t.guests.values().all(|g| g.accel == Accel::Emulated));
     assert_eq!(t.cards["fpga0"].link.latency.to_string(), "2us");
     assert_eq!(t.guests["host"].image, ImageSpec::Debian);

@@ -146,6 +146,11 @@ guests:
 ";
     mac_multicast: "guests:\n  a:\n    nics: [{ tap: t0, mac: \"01:00:5e:00:00:01\" }]\n";
     mac_malformed: "guests:\n  a:\n    nics: [{ tap: t0, mac: \"52:54:00\" }]\n";
+    queue_size_is_no_power_of_two: "guests:\n  a:\n    nics: [{ tap: t0, queue_size: 100 }]\n";
+    queue_size_too_large: "guests:\n  a:\n    nics: [{ tap: t0, queue_size: 2048 }]\n";
+    link_state_is_a_word: "guests:\n  a:\n    nics: [{ tap: t0, link_state: off }]\n";
+    set_of_an_unknown_nic: "guests:\n  a:\n    nics: [{ tap: t0 }]\nchecks:\n  - set: { nic: a.eth1, link: down }\n";
+    set_of_nothing: "guests:\n  a:\n    nics: [{ tap: t0 }]\nchecks:\n  - set: { nic: a.eth0 }\n";
     mtu_too_small: "guests:\n  a:\n    nics: [{ tap: t0, mtu: 60 }]\n";
     mtu_too_large: "guests:\n  a:\n    nics: [{ tap: t0, mtu: 70000 }]\n";
     card_without_board: "guests:\n  host: {}\ncards:\n  fpga0: {}\n";

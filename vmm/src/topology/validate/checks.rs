@@ -1,7 +1,8 @@
 //! Checks: the guests they name, and limits of the tools they run.
 
 use super::Context;
-use crate::topology::check::{CheckSpec, Iperf3Spec, PingSpec, Protocol, RunSpec};
+use crate::topology::check::{CheckSpec, Iperf3Spec, PingSpec, Protocol, RunSpec, SetSpec};
+use crate::topology::error::suggest;
 use bus::SimTime;
 
 /// Largest ICMP echo payload: 65535 less the IPv4 and ICMP headers.
@@ -19,6 +20,7 @@ pub(super) fn check(context: &mut Context<'_>) {
             CheckSpec::Ping(spec) => ping(context, &path, spec),
             CheckSpec::Iperf3(spec) => iperf3(context, &path, spec),
             CheckSpec::Run(spec) => run(context, &path, spec),
+            CheckSpec::Set(spec) => set(context, &path, spec),
         }
     }
 }
@@ -125,5 +127,14 @@ fn run(context: &mut Context<'_>, path: &str, spec: &RunSpec) {
     if spec.timeout.0 == SimTime::ZERO {
         let what = "a command cannot end in no time";
         context.problem(&format!("{path}.timeout"), what, "write 60s or so");
+    }
+}
+
+fn set(context: &mut Context<'_>, path: &str, spec: &SetSpec) {
+    let known = super::nics::names(context.topology);
+    if !known.contains(&spec.nic) {
+        let hint = suggest(&spec.nic, &known, "write GUEST.NIC:");
+        let what = format!("there is no interface '{}'", spec.nic);
+        context.problem(&format!("{path}.nic"), what, hint);
     }
 }

@@ -3,7 +3,8 @@
 use super::Context;
 use crate::topology::card::Function;
 use crate::topology::error::suggest;
-use crate::topology::spec::{NicBackend, NicSpec, TopologySpec};
+use crate::topology::nic::{NicBackend, NicSpec};
+use crate::topology::spec::TopologySpec;
 use crate::topology::units::Cidr;
 use std::collections::BTreeMap;
 
@@ -13,6 +14,8 @@ const NAME: usize = 15;
 const SOCKET: usize = 107;
 /// Most queue pairs of an interface.
 const MAX_QUEUES: u16 = 16;
+/// Descriptors of a queue.
+const QUEUE_SIZES: std::ops::RangeInclusive<u16> = 16..=1024;
 
 pub(super) fn check(context: &mut Context<'_>) {
     let topology = context.topology;
@@ -76,6 +79,12 @@ pub(super) fn check(context: &mut Context<'_>) {
                 let what = format!("{} queue pairs are not possible", nic.queues());
                 let hint = format!("write 1 to {MAX_QUEUES}");
                 context.problem(&format!("{path}.queues"), what, hint);
+            }
+            let size = nic.queue_size();
+            if !QUEUE_SIZES.contains(&size) || !size.is_power_of_two() {
+                let what = format!("a queue cannot have {size} descriptors");
+                let hint = "write a power of two from 16 to 1024";
+                context.problem(&format!("{path}.queue_size"), what, hint);
             }
             if nic.mtu() < 68 {
                 let what = format!("an MTU of {} is too small", nic.mtu());
@@ -219,12 +228,21 @@ fn shared_networks(context: &mut Context<'_>) {
     }
 }
 
+/// Every interface as `GUEST.NIC`.
+pub(super) fn names(topology: &TopologySpec) -> Vec<String> {
+    let guests = topology.guests.iter();
+    guests
+        .flat_map(|(guest, spec)| {
+            let nics = spec.nics.iter();
+            nics.map(move |nic| format!("{guest}.{}", nic.name()))
+        })
+        .collect()
+}
+
 fn captures(context: &mut Context<'_>) {
     let topology = context.topology;
     let mut known: Vec<String> = topology.cards.keys().cloned().collect();
-    for (guest, spec) in &topology.guests {
-        known.extend(spec.nics.iter().map(|n| format!("{guest}.{}", n.name())));
-    }
+    known.extend(names(topology));
     for (i, point) in topology.capture.iter().enumerate() {
         let path = format!("capture.{i}");
         if !known.contains(point) {
