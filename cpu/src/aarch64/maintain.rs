@@ -12,7 +12,7 @@ use crate::access;
 use crate::engine::{Access, Flow};
 
 /// Bytes that DC ZVA clears.
-const ZVA: u64 = 64;
+pub(super) const ZVA: u64 = 64;
 
 pub(super) fn decode(insn: u32, mode: u8) -> Option<O> {
     let (op1, crn, crm, op2) = (

@@ -59,6 +59,59 @@ macro_rules! put {
     };
 }
 
+/// Registers that are words of the state and nothing else: reads of all of
+/// them, writes of those that say true.
+macro_rules! plain {
+    ($(($op1:literal, $crn:literal, $crm:literal, $op2:literal) $field:ident $([$n:literal])? = $write:literal;)*) => {
+        fn plain_read(id: u32) -> Option<H> {
+            $(if id == key(3, $op1, $crn, $crm, $op2) {
+                return Some(get!(sys.$field $([$n])?));
+            })*
+            None
+        }
+        fn plain_write(id: u32) -> Option<H> {
+            $(if $write && id == key(3, $op1, $crn, $crm, $op2) {
+                return Some(put!(sys.$field $([$n])?));
+            })*
+            None
+        }
+        /// Byte offset in the state of what an MRS or MSR accesses, where that is
+        /// all that it does.
+        #[cfg(feature = "jit")]
+        pub(super) fn plain_offset(op: &O) -> Option<usize> {
+            use super::{Aarch64State, SystemRegs};
+            use std::mem::offset_of;
+            let id = op.disp as u32;
+            let writes = op.code == Code::Msr as u16;
+            $(if id == key(3, $op1, $crn, $crm, $op2) {
+                let at = offset_of!(Aarch64State, sys) + offset_of!(SystemRegs, $field);
+                return ($write || !writes).then_some(at $(+ 8 * $n)?);
+            })*
+            None
+        }
+    };
+}
+plain! {
+    (0, 1, 0, 0) sctlr = false;
+    (0, 1, 0, 2) cpacr = false;
+    (0, 2, 0, 0) ttbr[0] = false;
+    (0, 2, 0, 1) ttbr[1] = false;
+    (0, 2, 0, 2) tcr = false;
+    (0, 4, 0, 0) spsr = true;
+    (0, 4, 0, 1) elr = true;
+    (0, 5, 2, 0) esr = false;
+    (0, 6, 0, 0) far = true;
+    (0, 7, 4, 0) par = true;
+    (0, 10, 2, 0) mair = false;
+    (0, 12, 0, 0) vbar = true;
+    (0, 13, 0, 1) contextidr = true;
+    (0, 13, 0, 4) tpidr[2] = true;
+    (0, 14, 1, 0) cntkctl = true;
+    (2, 0, 0, 0) csselr = true;
+    (3, 13, 0, 2) tpidr[0] = true;
+    (3, 13, 0, 3) tpidr[1] = true;
+}
+
 fn zero(cpu: &mut C, op: &O) -> Flow {
     set::<true>(cpu, op.a, 0)
 }
@@ -79,8 +132,7 @@ pub(super) fn read(insn: u32, mode: u8) -> Option<O> {
         _ if id == key(3, 3, 4, 2, 1) => daif,
         _ if id == key(3, 3, 4, 4, 0) => get!(fpcr),
         _ if id == key(3, 3, 4, 4, 1) => get!(fpsr),
-        _ if id == key(3, 3, 13, 0, 2) => get!(sys.tpidr[0]),
-        _ if id == key(3, 3, 13, 0, 3) => get!(sys.tpidr[1]),
+        _ if id == key(3, 3, 13, 0, 2) || id == key(3, 3, 13, 0, 3) => plain_read(id)?,
         _ if id == key(3, 3, 0, 0, 1) => cache_type,
         _ if id == key(3, 3, 0, 0, 7) => zero_type,
         _ if id == key(3, 3, 14, 0, 0) => frequency,
@@ -129,34 +181,18 @@ fn read_el1(insn: u32, id: u32) -> Option<H> {
     Some(match id {
         _ if id == key(3, 1, 0, 0, 0) || id == key(3, 1, 0, 0, 1) => constant,
         _ if id == key(3, 1, 0, 0, 7) => zero,
-        _ if id == key(3, 2, 0, 0, 0) => get!(sys.csselr),
-        _ if id == key(3, 0, 1, 0, 0) => get!(sys.sctlr),
         _ if id == key(3, 0, 1, 0, 1) => zero,
-        _ if id == key(3, 0, 1, 0, 2) => get!(sys.cpacr),
-        _ if id == key(3, 0, 2, 0, 0) => get!(sys.ttbr[0]),
-        _ if id == key(3, 0, 2, 0, 1) => get!(sys.ttbr[1]),
-        _ if id == key(3, 0, 2, 0, 2) => get!(sys.tcr),
-        _ if id == key(3, 0, 4, 0, 0) => get!(sys.spsr),
-        _ if id == key(3, 0, 4, 0, 1) => get!(sys.elr),
         _ if id == key(3, 0, 4, 1, 0) => sp_el0_read,
         _ if id == key(3, 0, 4, 2, 0) => get!(p.sp_sel),
         _ if id == key(3, 0, 4, 2, 2) => current_el,
         // AFSR0_EL1, AFSR1_EL1.
         _ if id == key(3, 0, 5, 1, 0) || id == key(3, 0, 5, 1, 1) => zero,
-        _ if id == key(3, 0, 5, 2, 0) => get!(sys.esr),
-        _ if id == key(3, 0, 6, 0, 0) => get!(sys.far),
-        _ if id == key(3, 0, 7, 4, 0) => get!(sys.par),
-        _ if id == key(3, 0, 10, 2, 0) => get!(sys.mair),
         // AMAIR_EL1.
         _ if id == key(3, 0, 10, 3, 0) => zero,
-        _ if id == key(3, 0, 12, 0, 0) => get!(sys.vbar),
         // RVBAR_EL1.
         _ if id == key(3, 0, 12, 0, 1) => zero,
         _ if id == key(3, 0, 12, 1, 0) => pending,
-        _ if id == key(3, 0, 13, 0, 1) => get!(sys.contextidr),
-        _ if id == key(3, 0, 13, 0, 4) => get!(sys.tpidr[2]),
-        _ if id == key(3, 0, 14, 1, 0) => get!(sys.cntkctl),
-        _ => return None,
+        _ => plain_read(id)?,
     })
 }
 
@@ -168,7 +204,7 @@ pub(super) fn write(insn: u32, mode: u8) -> Option<Last> {
         _ if id == key(3, 3, 4, 2, 1) => (daif_write, false),
         _ if id == key(3, 3, 4, 4, 0) => (fpcr_write, false),
         _ if id == key(3, 3, 4, 4, 1) => (fpsr_write, false),
-        _ if id == key(3, 3, 13, 0, 2) => (put!(sys.tpidr[0]), false),
+        _ if id == key(3, 3, 13, 0, 2) => (plain_write(id)?, false),
         _ if id == key(3, 3, 14, 2, 0) => (timer_write::<1, 0>, true),
         _ if id == key(3, 3, 14, 2, 1) => (timer_write::<1, 1>, true),
         _ if id == key(3, 3, 14, 2, 2) => (timer_write::<1, 2>, true),
@@ -176,7 +212,6 @@ pub(super) fn write(insn: u32, mode: u8) -> Option<Last> {
         _ if id == key(3, 3, 14, 3, 1) => (timer_write::<0, 1>, true),
         _ if id == key(3, 3, 14, 3, 2) => (timer_write::<0, 2>, true),
         _ if mode != 0 => return None,
-        _ if id == key(3, 3, 13, 0, 3) => (put!(sys.tpidr[1]), false),
         _ => write_el1(insn, id)?,
     };
     Some((access(insn, Code::Msr, run), last))
@@ -193,29 +228,26 @@ fn write_el1(insn: u32, id: u32) -> Option<(H, bool)> {
         return Some((run, false));
     }
     Some(match id {
-        _ if id == key(3, 2, 0, 0, 0) => (put!(sys.csselr), false),
         _ if id == key(3, 0, 1, 0, 0) => (sctlr_write, true),
         _ if id == key(3, 0, 1, 0, 1) => (ignore, false),
         _ if id == key(3, 0, 1, 0, 2) => (cpacr_write, true),
         _ if id == key(3, 0, 2, 0, 0) => (ttbr_write::<0>, false),
         _ if id == key(3, 0, 2, 0, 1) => (ttbr_write::<1>, false),
         _ if id == key(3, 0, 2, 0, 2) => (tcr_write, true),
-        _ if id == key(3, 0, 4, 0, 0) => (put!(sys.spsr), false),
-        _ if id == key(3, 0, 4, 0, 1) => (put!(sys.elr), false),
         _ if id == key(3, 0, 4, 1, 0) => (sp_el0_write, false),
         _ if id == key(3, 0, 4, 2, 0) => (sp_sel_write, false),
         _ if id == key(3, 0, 5, 1, 0) || id == key(3, 0, 5, 1, 1) => (ignore, false),
         _ if id == key(3, 0, 5, 2, 0) => (esr_write, false),
-        _ if id == key(3, 0, 6, 0, 0) => (put!(sys.far), false),
-        _ if id == key(3, 0, 7, 4, 0) => (put!(sys.par), false),
         _ if id == key(3, 0, 10, 2, 0) => (mair_write, true),
         _ if id == key(3, 0, 10, 3, 0) => (ignore, false),
-        _ if id == key(3, 0, 12, 0, 0) => (put!(sys.vbar), false),
-        _ if id == key(3, 0, 13, 0, 1) => (put!(sys.contextidr), false),
-        _ if id == key(3, 0, 13, 0, 4) => (put!(sys.tpidr[2]), false),
-        _ if id == key(3, 0, 14, 1, 0) => (put!(sys.cntkctl), false),
-        _ => return None,
+        _ => (plain_write(id)?, false),
     })
+}
+
+/// Whether an op accesses SP_EL0.
+#[cfg(feature = "jit")]
+pub(super) fn is_sp_el0(op: &O) -> bool {
+    op.disp as u32 == key(3, 0, 4, 1, 0)
 }
 
 /// The debug registers (op0 is 2): stored where software saves and restores

@@ -44,10 +44,14 @@ fn special(insn: u32, mode: u8) -> Option<Last> {
         // unless the barrier orders a store before a load.
         (3, 3, 4 | 5) => {
             let full = crm & 3 == 3 || op2 == 4;
-            let run = if full { barrier as H } else { nop as H };
+            let (code, run) = if full {
+                (Code::Barrier, barrier as H)
+            } else {
+                (Code::Nop, nop as H)
+            };
             let op = O {
                 a: crm,
-                ..op(Code::Barrier, run)
+                ..op(code, run)
             };
             Some((op, false))
         }

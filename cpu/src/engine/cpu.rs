@@ -9,7 +9,7 @@ use bus::{GuestRam, SimTime};
 use std::fmt;
 use std::sync::Arc;
 
-const CROSSING_SLOTS: usize = 256;
+pub(super) const CROSSING_SLOTS: usize = 256;
 
 /// One emulated vCPU: guest-visible state, and caches that are rebuilt.
 pub struct Cpu<I: Isa> {

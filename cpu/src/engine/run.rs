@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 use super::block::{BlockBuilder, EPOCH_ALWAYS, Link, MAX_BLOCK_OPS};
+use super::cpu::CROSSING_SLOTS;
 use super::tlb::MMIO;
 use super::{Access, Block, Cpu, Decoded, Flow, Isa, Op, PAGE_MASK, PAGE_SIZE};
 use crate::{Signal, VmEntry, VmExit};
@@ -28,6 +29,14 @@ pub(super) struct Crossing<I: Isa> {
 }
 
 impl<I: Isa> Crossing<I> {
+    /// Whether it is of the instruction at `pc`, which begins with these bytes,
+    /// all that are in its page.
+    fn begins(&self, pc: u64, mode: u8, start: &[u8]) -> bool {
+        self.pc == pc
+            && self.block.mode == mode
+            && self.bytes.len() > start.len()
+            && self.bytes.starts_with(start)
+    }
     /// Makes it match nothing.
     pub(super) fn forget(&mut self) {
         self.block.mode = u8::MAX;
@@ -333,6 +342,18 @@ impl<I: Isa> Cpu<I> {
             }
         }
         let left = (PAGE_SIZE - (va & (PAGE_SIZE - 1))) as usize;
+        if left < I::MAX_LEN {
+            let mut start = [0u8; LONGEST];
+            let start = &mut start[..left.min(LONGEST)];
+            // SAFETY: `left` bytes of the page lie at `host`.
+            unsafe {
+                std::ptr::copy_nonoverlapping(host as *const u8, start.as_mut_ptr(), start.len())
+            };
+            let slot = &self.crossing[Self::crossing_slot(pc)];
+            if slot.as_ref().is_some_and(|c| c.begins(pc, mode, start)) {
+                return self.fetch_crossing(pc, start, pa);
+            }
+        }
         let mut bytes = [0u8; WINDOW];
         let bytes = &mut bytes[..left.min(WINDOW)];
         // SAFETY: `left` bytes of the page lie at `host`.
@@ -379,8 +400,12 @@ impl<I: Isa> Cpu<I> {
         Ok(self.decode_crossing(pc, &bytes[..len.min(I::MAX_LEN)], pa))
     }
 
+    fn crossing_slot(pc: u64) -> usize {
+        (pc >> 12) as usize % CROSSING_SLOTS
+    }
+
     fn decode_crossing(&mut self, pc: u64, bytes: &[u8], pa: u64) -> BlockPtr<I> {
-        let slot = (pc >> 12) as usize % self.crossing.len();
+        let slot = Self::crossing_slot(pc);
         let mode = self.mode;
         let known = |c: &Crossing<I>| c.pc == pc && c.block.mode == mode && c.bytes == bytes;
         if !self.crossing[slot].as_ref().is_some_and(known) {

@@ -36,7 +36,7 @@ impl Rig for Board {
         [u64; 32],
         (u64, u64, u64, u64),
         Vec<u128>,
-        (u64, u64, u8, u64),
+        (u64, u64, u8, u64, u32, [u64; 3]),
     );
 
     fn new() -> Self {
@@ -103,6 +103,16 @@ impl Rig for Board {
         }
         state.set_sp(program.registers[31]);
         state.set_nzcv(program.registers[0] as u32);
+        for n in 0..16 {
+            state.v[n] = crate::vector(program, n);
+        }
+        // Mostly where rounding goes unseen: to nearest, and seen before.
+        (state.fpsr, state.fpcr) = match program.registers[18] & 15 {
+            0 => (0, 0),
+            1 => (16, 1 << 22),
+            2 => (16, 1 << 24),
+            _ => (16, 0),
+        };
         state.pc = START;
         self.bare.cpu.s = state;
         self.bare.cpu.set_mode(0);
@@ -121,7 +131,8 @@ impl Rig for Board {
             *x = s.x_or_sp(n as u8);
         }
         let p = &s.p;
-        let rest = (s.sys.esr, s.sys.far, p.el, self.bare.cpu.icount());
+        let count = self.bare.cpu.icount();
+        let rest = (s.sys.esr, s.sys.far, p.el, count, s.fpsr, s.sys.tpidr);
         (s.pc, x, (p.n, p.z, p.c, p.v), s.v.to_vec(), rest)
     }
     fn memory(&self) -> Vec<u8> {
@@ -188,7 +199,7 @@ fn keep_bases(noise: &mut Noise, insn: u32) -> u32 {
 
 fn instruction(noise: &mut Noise, at: i64, n: i64) -> u32 {
     let to = noise.below(n as u64) as i64 - at;
-    let insn = match noise.below(40) {
+    let insn = match noise.below(44) {
         // Branches within the program.
         0 => return 0x1400_0000 | to as u32 & 0x3ff_ffff | (noise.below(2) as u32) << 31,
         1 | 2 => return fill(noise, 0x5400_0000, 15) | (to as u32 & 0x7_ffff) << 5,
@@ -236,6 +247,51 @@ fn instruction(noise: &mut Noise, at: i64, n: i64) -> u32 {
         38 => {
             let pattern = noise.pick(&[0x0800_7c00, 0x3820_0000, 0x3d00_0000, 0x2c00_0000]);
             let insn = fill(noise, pattern, 0xc05f_83ff);
+            return base(noise, insn);
+        }
+        39 => {
+            let pattern = noise.pick(&[0x3d00_0000, 0x3c00_0000, 0x3c20_0800, 0x2c00_0000]);
+            let insn = fill(noise, pattern, 0xc1c7_f41f);
+            return base(noise, insn);
+        }
+        // Scalar floating point: two sources, one, compare, moves, select.
+        40 | 41 => {
+            let (pattern, mask) = noise.pick(&[
+                (0x1e20_0800, 0x004f_33ef),
+                (0x1e20_0800, 0x004f_33ef),
+                (0x1e20_4000, 0x0041_81ef),
+                (0x1e20_2000, 0x004f_01f8),
+                (0x1e20_0c00, 0x004f_f1ef),
+                (0x1e20_1000, 0x005f_e00f),
+                (0x1e26_0000, 0x0001_03ff),
+                (0x9e66_0000, 0x0001_03ff),
+                (0x9eae_0000, 0x0001_03ff),
+                (0x1e22_0000, 0x8041_03ff),
+            ]);
+            return fill(noise, pattern, mask);
+        }
+        // System registers, barriers, DC ZVA.
+        42 => {
+            let insn = noise.pick(&[
+                0xd53b_d040,
+                0xd51b_d040,
+                0xd538_d080,
+                0xd518_d080,
+                0xd538_4100,
+                0xd538_4020,
+                0xd503_3bbf,
+                0xd503_39bf,
+                0xd503_3f9f,
+                0xd50b_7420,
+            ]);
+            if insn & 31 == 31 {
+                return insn;
+            }
+            return insn | noise.below(31) as u32;
+        }
+        // Ordered accesses.
+        43 => {
+            let insn = fill(noise, 0x089f_fc00, 0xc040_001f);
             return base(noise, insn);
         }
         _ => noise.next() as u32,

@@ -46,6 +46,18 @@ struct Program {
     user: bool,
 }
 
+/// What vector register `n` starts with: a double that is small and whole, or
+/// a number of any kind, and any bits above it.
+fn vector(program: &Program, n: usize) -> u128 {
+    let (low, high) = (program.registers[n], program.registers[31 - n]);
+    let low = match n % 4 {
+        0 => low,
+        1 => u64::from((low as f32).to_bits()),
+        _ => (low as i32 as f64).to_bits(),
+    };
+    u128::from(low) | u128::from(high) << 64
+}
+
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name)
         .ok()

@@ -28,7 +28,14 @@ pub struct Pc {
 
 impl Rig for Pc {
     type Isa = X86;
-    type Seen = (u64, [u64; 16], LazyFlags, u64, [u128; 16], (u64, u8, u64));
+    type Seen = (
+        u64,
+        [u64; 16],
+        LazyFlags,
+        u64,
+        [u128; 16],
+        (u64, u8, u64, u32),
+    );
 
     fn new() -> Self {
         let mut machine = Machine::new(|_| ());
@@ -66,6 +73,16 @@ impl Rig for Pc {
         ram.write_slice(&code, GuestAddress(START)).unwrap();
         let mut state = self.fresh.clone();
         state.gpr.copy_from_slice(&program.registers[..16]);
+        for (n, xmm) in state.xmm.iter_mut().enumerate() {
+            *xmm = crate::vector(program, n);
+        }
+        // Mostly where rounding goes unseen: to nearest, and seen before.
+        state.mxcsr |= match program.registers[18] & 15 {
+            0 => 0,
+            1 => 0x2020,
+            2 => 0x8060,
+            _ => 0x20,
+        };
         state.rip = START;
         // The same memory in the upper half of the address space.
         if program.registers[16] & 3 == 0 {
@@ -82,7 +99,7 @@ impl Rig for Pc {
     }
     fn seen(&mut self) -> Self::Seen {
         let s = &self.machine.cpu.s;
-        let rest = (s.cr2, s.cpl, self.machine.cpu.icount());
+        let rest = (s.cr2, s.cpl, self.machine.cpu.icount(), s.mxcsr);
         (s.rip, s.gpr, s.cc, s.rflags, s.xmm, rest)
     }
     fn memory(&self) -> Vec<u8> {
@@ -117,7 +134,7 @@ impl Rig for Pc {
         registers[4] = stack + u64::from(noise.once_in(30));
         // Around the borders of pages that differ, and the program itself.
         for r in [3, 5, 6, 7, 12, 13] {
-            let near = noise.below(64);
+            let near = noise.below(64) & noise.pick(&[63, 48]);
             registers[r] = match noise.below(10) {
                 0 => PAGES + 0x4000 - near,
                 1 => PAGES + 0x5000 - near,
@@ -148,7 +165,10 @@ fn operand(noise: &mut Noise, code: &mut Vec<u8>, reg: u8) {
         code.push(0xc0 | reg << 3 | noise.below(8) as u8);
         return;
     }
-    let disp = (noise.below(32) as i8 - 16) as u8;
+    let mut disp = (noise.below(32) as i8 - 16) as u8;
+    if noise.below(2) == 0 {
+        disp &= 0xf0;
+    }
     match noise.below(8) {
         // [rip + disp32], into the program.
         0 => {
@@ -207,6 +227,26 @@ fn instruction(noise: &mut Noise, code: &mut Vec<u8>) -> Option<usize> {
                 Some(4)
             }
         };
+    }
+    if noise.once_in(8) {
+        // Vectors: moves, logic, arithmetic, compares, conversions.
+        const FORMS: [u8; 48] = [
+            0x10, 0x11, 0x12, 0x14, 0x15, 0x16, 0x28, 0x29, 0x2a, 0x2c, 0x2e, 0x2f, 0x50, 0x51,
+            0x54, 0x55, 0x56, 0x57, 0x58, 0x58, 0x59, 0x59, 0x5a, 0x5c, 0x5d, 0x5e, 0x6c, 0x6d,
+            0x6e, 0x6f, 0x74, 0x75, 0x76, 0x7e, 0x7f, 0xd6, 0xd7, 0xda, 0xdb, 0xde, 0xdf, 0xeb,
+            0xef, 0xf8, 0xfb, 0xfc, 0xfe, 0xd4,
+        ];
+        match noise.below(4) {
+            0 => {}
+            n => code.push([0x66, 0xf2, 0xf3][n as usize - 1]),
+        }
+        if noise.below(3) == 0 {
+            code.push(0x48);
+        }
+        code.extend([0x0f, noise.pick(&FORMS)]);
+        let reg = noise.below(8) as u8;
+        operand(noise, code, reg);
+        return None;
     }
     if noise.once_in(40) {
         code.push(noise.pick(&[0xf0, 0xf2, 0xf3, 0x64, 0x65, 0x67]));

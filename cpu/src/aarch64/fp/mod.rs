@@ -33,9 +33,9 @@ type A64Op = Op<Aarch64>;
 /// FPSR.QC: an integer operation saturated.
 pub(super) const QC: u32 = 1 << 27;
 /// FPSR.IXC.
-const INEXACT: u32 = 1 << 4;
+pub(super) const INEXACT: u32 = 1 << 4;
 /// FPCR.RMode.
-const ROUNDING: u32 = 3 << 22;
+pub(super) const ROUNDING: u32 = 3 << 22;
 /// CPACR_EL1.FPEN.
 pub(super) const FPEN: u64 = 3 << 20;
 

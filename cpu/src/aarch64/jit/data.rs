@@ -3,6 +3,7 @@
 use super::flags::Pending;
 use super::{L, O, constant, get, set, width};
 use crate::aarch64::Code;
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     InstBuilder, Type, Value, types::I8, types::I16, types::I32, types::I64,
 };
@@ -164,11 +165,41 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, code: Code) -> bool {
             let d = get(l, op.d, I64);
             accumulate(l, op, d, product, matches!(code, Smsubl | Umsubl));
         }
+        Udiv => binary(l, op, ty, |l, a, b| {
+            let (by, zero) = divisor(l, b);
+            let v = l.b.ins().udiv(a, by);
+            zero_where(l, zero, v)
+        }),
+        Sdiv => binary(l, op, ty, |l, a, b| {
+            let (by, zero) = divisor(l, b);
+            // The least number by -1 traps on the host.
+            let minus = l.b.ins().icmp_imm(IntCC::Equal, b, -1);
+            let one = l.b.ins().iconst(ty, 1);
+            let by = l.b.ins().select(minus, one, by);
+            let v = l.b.ins().sdiv(a, by);
+            let negative = l.b.ins().ineg(v);
+            let v = l.b.ins().select(minus, negative, v);
+            zero_where(l, zero, v)
+        }),
         Smulh => binary(l, op, I64, |l, a, b| l.b.ins().smulhi(a, b)),
         Umulh => binary(l, op, I64, |l, a, b| l.b.ins().umulhi(a, b)),
         _ => return false,
     }
     true
+}
+
+/// A divisor that is not zero, and whether `b` is.
+fn divisor(l: &mut L<'_>, b: Value) -> (Value, Value) {
+    let ty = l.b.func.dfg.value_type(b);
+    let zero = l.b.ins().icmp_imm(IntCC::Equal, b, 0);
+    let one = l.b.ins().iconst(ty, 1);
+    (l.b.ins().select(zero, one, b), zero)
+}
+/// `v`, or zero where `zero` holds.
+fn zero_where(l: &mut L<'_>, zero: Value, v: Value) -> Value {
+    let ty = l.b.func.dfg.value_type(v);
+    let none = l.b.ins().iconst(ty, 0);
+    l.b.ins().select(zero, none, v)
 }
 
 fn unary(l: &mut L<'_>, op: &O, ty: Type, f: impl FnOnce(&mut L<'_>, Value) -> Value) {

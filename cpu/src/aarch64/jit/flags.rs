@@ -43,7 +43,7 @@ pub extern "C" fn write_flags(cpu: &mut crate::Cpu<Aarch64>, what: u64, a: u64, 
     };
 }
 
-const WORDS: [usize; 4] = [
+pub(super) const WORDS: [usize; 4] = [
     offset_of!(Aarch64State, p) + offset_of!(Pstate, n),
     offset_of!(Aarch64State, p) + offset_of!(Pstate, z),
     offset_of!(Aarch64State, p) + offset_of!(Pstate, c),

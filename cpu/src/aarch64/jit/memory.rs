@@ -28,7 +28,7 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, code: Code) -> bool {
 }
 
 /// The base register. A stack pointer that is not aligned is for the handler.
-fn base(l: &mut L<'_>, op: &O) -> Value {
+pub(super) fn base(l: &mut L<'_>, op: &O) -> Value {
     let v = l.get(op.b);
     if op.b == SP {
         let low = l.b.ins().band_imm(v, 15);
@@ -37,7 +37,7 @@ fn base(l: &mut L<'_>, op: &O) -> Value {
     v
 }
 
-fn int(size: u8) -> Type {
+pub(super) fn int(size: u8) -> Type {
     match size {
         0 => I8,
         1 => I16,

@@ -4,6 +4,8 @@ mod control;
 mod data;
 mod flags;
 mod memory;
+mod system;
+mod vector;
 
 pub use flags::{Pending, write_flags};
 
@@ -19,9 +21,12 @@ type O = Op<Aarch64>;
 /// Appends code for an op; see [`crate::Isa::lower`].
 pub(super) fn lower(l: &mut L<'_>, op: &O) -> bool {
     let Some(code) = Code::of(op.code) else {
-        return false;
+        return vector::lower(l, op);
     };
-    data::lower(l, op, code) || memory::lower(l, op, code) || control::lower(l, op, code)
+    data::lower(l, op, code)
+        || memory::lower(l, op, code)
+        || system::lower(l, op, code)
+        || control::lower(l, op, code)
 }
 
 /// Whether an op is a branch with an immediate target.

@@ -35,7 +35,7 @@ fn pair<I: Isa>(cpu: &mut Cpu<I>, va: u64) -> Result<u128, Flow> {
 fn arrive<I: Isa>(cpu: &mut Cpu<I>, value: Result<u128, Flow>) -> u64 {
     match value {
         Ok(value) => {
-            cpu.shared.buffer = value;
+            cpu.shared.buffer[0] = value;
             &raw const cpu.shared.buffer as u64
         }
         Err(flow) => {
@@ -99,6 +99,6 @@ pub(super) unsafe extern "C" fn update<I: Isa>(
     };
     // SAFETY: the caller vouches for both.
     let host = unsafe { self::op(cpu, op, block) };
-    cpu.shared.buffer = old;
+    cpu.shared.buffer[0] = old;
     host
 }

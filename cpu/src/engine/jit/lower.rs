@@ -349,6 +349,15 @@ impl<'a, I: Isa> Lower<'a, I> {
         let host = self.access(va, u64::from(ty.bytes()), Kind::Load);
         self.b.ins().load(ty, guest(), host, 0)
     }
+    /// As [`Lower::load`], for bytes to [`Lower::take`] in parts before anything
+    /// else is accessed.
+    pub fn load_later(&mut self, va: Value, bytes: u64) -> Value {
+        self.access(va, bytes, Kind::Load)
+    }
+    /// A part of what [`Lower::load_later`] loaded.
+    pub fn take(&mut self, host: Value, ty: Type, at: i32) -> Value {
+        self.b.ins().load(ty, guest(), host, at)
+    }
     /// Loads 16 bytes as two halves.
     pub fn load_16(&mut self, va: Value) -> [Value; 2] {
         let host = self.access(va, 16, Kind::Load);
@@ -376,6 +385,14 @@ impl<'a, I: Isa> Lower<'a, I> {
     pub fn is_last(&self) -> bool {
         std::ptr::eq(self.op, &self.block.ops[self.block.ops.len() - 1])
     }
+    /// Stores zeros; as [`Lower::store`].
+    pub fn store_zeros(&mut self, va: Value, bytes: u64) {
+        let host = self.access(va, bytes, Kind::Store);
+        let zero = self.constant(0);
+        for at in (0..bytes as i32).step_by(8) {
+            self.b.ins().store(guest(), zero, host, at);
+        }
+    }
     /// As [`Lower::store`], for two adjacent values of one type.
     pub fn store_two(&mut self, va: Value, values: [Value; 2]) {
         let bytes = self.b.func.dfg.value_type(values[0]).bytes();
@@ -391,9 +408,17 @@ impl<'a, I: Isa> Lower<'a, I> {
         let host = self.access(va, u64::from(ty.bytes()), Kind::Update);
         (self.b.ins().load(ty, guest(), host, 0), host)
     }
-    /// The second half of [`Lower::update`].
+    /// The second half of [`Lower::update`] and [`Lower::store_later`].
     pub fn put(&mut self, host: Value, value: Value) {
-        self.b.ins().store(guest(), value, host, 0);
+        self.put_at(host, value, 0);
+    }
+    /// As [`Lower::put`], so many bytes further on.
+    pub fn put_at(&mut self, host: Value, value: Value, at: i32) {
+        self.b.ins().store(guest(), value, host, at);
+    }
+    /// The mode that the block was decoded in.
+    pub fn mode(&self) -> u8 {
+        self.block.mode
     }
 
     /// The epoch in force for the half of the address space that `va` is in.
@@ -488,6 +513,28 @@ impl<'a, I: Isa> Lower<'a, I> {
         let op = self.address(self.op);
         self.b.ins().jump(self.exit, &[BlockArg::Value(op)]);
         self.b.switch_to_block(next);
+    }
+    /// Where `unusual` holds, leaves the op to its handler, else does `usual`, and
+    /// goes on in the block. `usual` may store to the state, where the handler
+    /// does; it reads no register that was not read before.
+    pub fn or_handler(&mut self, unusual: Value, usual: impl FnOnce(&mut Self)) {
+        self.flush_registers();
+        let (cold, hot) = (self.b.create_block(), self.b.create_block());
+        let next = self.b.create_block();
+        self.b.set_cold_block(cold);
+        self.b.ins().brif(unusual, cold, &[], hot, &[]);
+        self.b.switch_to_block(cold);
+        self.sync();
+        let host = self.call_op();
+        self.go_or_exit(host, next, &[]);
+        self.b.switch_to_block(hot);
+        usual(self);
+        self.b.ins().jump(next, &[]);
+        self.b.switch_to_block(next);
+    }
+    /// Orders all accesses before it before all behind it.
+    pub fn fence(&mut self) {
+        self.b.ins().fence();
     }
 }
 

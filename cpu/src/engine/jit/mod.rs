@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `lower` | what the instruction sets build code with |
 //! | `dispatch` | from block to block |
+//! | `float` | host arithmetic in compiled code |
 //! | `helpers` | what compiled code calls in the engine |
 //! | `stubs` | how it calls them |
 //! | `memory` | where it lies |
@@ -17,6 +18,7 @@
 #![allow(unsafe_code)]
 
 mod dispatch;
+pub mod float;
 mod helpers;
 mod lower;
 mod memory;
@@ -65,8 +67,8 @@ pub(super) struct Shared {
     pub op: u64,
     /// Address of the block that was left.
     pub block: u64,
-    /// Bytes of an access that the engine made.
-    pub buffer: u128,
+    /// Bytes of an access that the engine made; as many as code may store at once.
+    pub buffer: [u128; 4],
     /// Address of the link that was left by.
     pub link: u64,
     /// The flow of that op.

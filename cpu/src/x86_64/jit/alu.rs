@@ -92,6 +92,8 @@ fn compute_shift(l: &mut L<'_>, name: M, a: Value, n: u8, bits: u8) -> Option<(V
     Some((r, Pending::Shift { a, r, cf_bit, kind }))
 }
 
+const RCX: u8 = 1;
+
 pub(super) fn lower(l: &mut L<'_>, op: &O, form: &Form) -> bool {
     let [to, from, third] = form.operands;
     let bytes = to.bytes();
@@ -126,10 +128,30 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, form: &Form) -> bool {
         name @ (M::Shl | M::Sal | M::Shr | M::Sar) => {
             let mask = if bytes == 8 { 63 } else { 31 };
             let n = (op.imm & mask) as u8;
+            if matches!(from, Operand::Register(..)) {
+                return shift_by_cl(l, name, to);
+            }
             if from != Operand::Immediate || n == 0 || n >= 8 * bytes {
                 return false;
             }
             modify(l, op, to, |l, a| compute_shift(l, name, a, n, 8 * bytes))
+        }
+        name @ (M::Rol | M::Ror) => {
+            let n = (op.imm & (8 * u64::from(bytes) - 1)) as u8;
+            if from != Operand::Immediate || n == 0 || bytes < 4 {
+                return false;
+            }
+            let Operand::Register(r, _) = to else {
+                return false;
+            };
+            let a = read(l, r, bytes);
+            let v = match name {
+                M::Rol => l.b.ins().rotl_imm(a, i64::from(n)),
+                _ => l.b.ins().rotr_imm(a, i64::from(n)),
+            };
+            rotated(l, name, v);
+            write(l, r, v);
+            true
         }
         M::Imul if bytes >= 2 => {
             let (x, y) = match (from, third) {
@@ -169,6 +191,73 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, form: &Form) -> bool {
         }
         _ => false,
     }
+}
+
+/// Shifts a register of 32 or 64 bits by CL, which may be zero: then nothing
+/// happens, but that the upper half of 64 bits is cleared.
+fn shift_by_cl(l: &mut L<'_>, name: M, to: Operand) -> bool {
+    let Operand::Register(r, bytes @ (4 | 8)) = to else {
+        return false;
+    };
+    let bits = 8 * i64::from(bytes);
+    let n = l.get(RCX);
+    let n = l.b.ins().band_imm(n, bits - 1);
+    let a = read(l, r, bytes);
+    // The last bit that is shifted out ends up at the bottom.
+    let less = l.b.ins().iadd_imm(n, -1);
+    let (v, last) = match name {
+        M::Shl | M::Sal => {
+            let left = l.b.ins().ineg(n);
+            (l.b.ins().ishl(a, n), l.b.ins().ushr(a, left))
+        }
+        M::Shr => (l.b.ins().ushr(a, n), l.b.ins().ushr(a, less)),
+        _ => (l.b.ins().sshr(a, n), l.b.ins().sshr(a, less)),
+    };
+    let cf = super::zero_extend(l, last);
+    let cf = l.b.ins().band_imm(cf, 1);
+    let top = |l: &mut L<'_>, v| {
+        let v = super::zero_extend(l, v);
+        let v = l.b.ins().ushr_imm(v, bits - 1);
+        l.b.ins().band_imm(v, 1)
+    };
+    let differs = match name {
+        M::Shl | M::Sal => top(l, v),
+        M::Shr => {
+            let sign = top(l, a);
+            l.b.ins().bxor(sign, cf)
+        }
+        _ => cf,
+    };
+    let carry = super::flags::carry_word(l, cf, differs);
+    let result = super::flags::sign_extend(l, v);
+    let mut words = l.pending.words(l);
+    for (word, new) in words.iter_mut().zip([result, result, carry]) {
+        *word = l.b.ins().select(n, new, *word);
+    }
+    let [zero, sign, carry] = words;
+    l.pending = Pending::Words { zero, sign, carry };
+    write(l, r, v);
+    true
+}
+
+/// Flags of a rotation to `v`: CF and OF, from its ends.
+fn rotated(l: &mut L<'_>, name: M, v: Value) {
+    let bits = i64::from(l.b.func.dfg.value_type(v).bits());
+    let v = super::zero_extend(l, v);
+    let bit = |l: &mut L<'_>, n| {
+        let v = l.b.ins().ushr_imm(v, n);
+        l.b.ins().band_imm(v, 1)
+    };
+    // OF xor CF is the other bit that OF is made from.
+    let (cf, differs) = match name {
+        M::Rol => (bit(l, 0), bit(l, bits - 1)),
+        _ => (bit(l, bits - 1), bit(l, bits - 2)),
+    };
+    let [zero, sign, old] = l.pending.words(l);
+    let carry = super::flags::carry_word(l, cf, differs);
+    let half = l.b.ins().band_imm(old, 8);
+    let carry = l.b.ins().bor(carry, half);
+    l.pending = Pending::Words { zero, sign, carry };
 }
 
 /// [`crate::x86_64::LazyFlags::set_cf`] with a word of 0 or 1.

@@ -115,9 +115,9 @@ pub enum Shift {
     Arithmetic,
 }
 
-const ZERO: usize = offset_of!(X86State, cc) + offset_of!(LazyFlags, zero);
-const SIGN: usize = offset_of!(X86State, cc) + offset_of!(LazyFlags, sign);
-const CARRY: usize = offset_of!(X86State, cc) + offset_of!(LazyFlags, carry);
+pub(super) const ZERO: usize = offset_of!(X86State, cc) + offset_of!(LazyFlags, zero);
+pub(super) const SIGN: usize = offset_of!(X86State, cc) + offset_of!(LazyFlags, sign);
+pub(super) const CARRY: usize = offset_of!(X86State, cc) + offset_of!(LazyFlags, carry);
 
 fn bits(l: &L<'_>, v: Value) -> u32 {
     l.b.func.dfg.value_type(v).bits()
@@ -146,7 +146,7 @@ fn carries(l: &mut L<'_>, c: Value, bits: u32) -> Value {
 }
 
 /// CF in bit 63 and OF xor CF in bit 62, from words of 0 or 1.
-fn carry_word(l: &mut L<'_>, cf: Value, differs: Value) -> Value {
+pub(super) fn carry_word(l: &mut L<'_>, cf: Value, differs: Value) -> Value {
     let high = l.b.ins().ishl_imm(cf, 63);
     let low = l.b.ins().ishl_imm(differs, 62);
     l.b.ins().bor(high, low)

@@ -2,9 +2,11 @@
 
 mod alu;
 mod control;
+mod divide;
 mod flags;
 mod form;
 mod moves;
+mod sse;
 mod vector;
 
 pub use flags::{Pending, write_flags};
@@ -28,7 +30,10 @@ pub(super) fn lower(l: &mut L<'_>, op: &O) -> bool {
     let Some(form) = Form::of(op) else {
         return vector::lower(l, op);
     };
-    moves::lower(l, op, &form) || alu::lower(l, op, &form) || control::lower(l, op, &form)
+    moves::lower(l, op, &form)
+        || alu::lower(l, op, &form)
+        || divide::lower(l, op, &form)
+        || control::lower(l, op, &form)
 }
 
 /// Whether an op is a conditional jump or a jump with an immediate target.

@@ -8,7 +8,7 @@ use cranelift_codegen::ir::{InstBuilder, Value, types::I8X16, types::I32, types:
 use iced_x86::Code;
 use std::mem::offset_of;
 
-fn place(register: u8) -> usize {
+pub(super) fn place(register: u8) -> usize {
     offset_of!(X86State, xmm) + 16 * usize::from(register & 15)
 }
 
@@ -30,11 +30,6 @@ pub(super) fn lower(l: &mut L<'_>, op: &O) -> bool {
         }
         Movups_xmmm128_xmm | Movupd_xmmm128_xmm | Movdqu_xmmm128_xmm if memory => {
             store(l, op, false);
-        }
-        Pxor_xmm_xmmm128 | Xorps_xmm_xmmm128 | Xorpd_xmm_xmmm128 if !memory => {
-            let (a, b) = (l.state(I8X16, place(op.a)), l.state(I8X16, place(op.b)));
-            let v = l.b.ins().bxor(a, b);
-            l.set_state(v, place(op.a));
         }
         Movq_xmm_xmmm64 | Movsd_xmm_xmmm64 if memory => {
             let at = address(l, op);
@@ -74,7 +69,7 @@ pub(super) fn lower(l: &mut L<'_>, op: &O) -> bool {
             let v = l.state(I32, place(op.b));
             write(l, op.a, v);
         }
-        _ => return false,
+        _ => return super::sse::lower(l, op, code),
     }
     true
 }
@@ -86,7 +81,7 @@ fn set_low(l: &mut L<'_>, register: u8, v: Value) {
     l.set_state(zero, place(register) + 8);
 }
 
-fn aligned(l: &mut L<'_>, at: Value) {
+pub(super) fn aligned(l: &mut L<'_>, at: Value) {
     let low = l.b.ins().band_imm(at, 15);
     l.unless(low);
 }

@@ -7,9 +7,9 @@ use crate::softfloat::{self as soft, Env, F32, F64, Format, NoInteger, Relation,
 /// MXCSR: the precision flag.
 pub const PE: u32 = 0x20;
 /// MXCSR: the precision mask.
-const PM: u32 = 0x1000;
+pub const PM: u32 = 0x1000;
 /// MXCSR: rounding control.
-const RC: u32 = 0x6000;
+pub const RC: u32 = 0x6000;
 
 /// Single or double, as vector lanes.
 pub trait Fp: Format<Bits = Self::Int> {

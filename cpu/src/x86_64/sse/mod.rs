@@ -13,7 +13,7 @@
 //! | `save` | MXCSR, `fxsave`, `fxrstor` |
 //! | `lower` | from decoded instruction to op |
 
-mod float;
+pub(super) mod float;
 mod integer;
 mod lanes;
 mod lower;
