@@ -24,26 +24,38 @@ fn driver() -> Option<PathBuf> {
     Some(dir)
 }
 
-/// Loads the module, moves 8 MiB and odd pieces both ways, compares, unloads;
-/// the kernel must have nothing to complain about.
-const SCRIPT: &str = "#!/bin/sh
+/// Loads the module, moves 16 MiB and odd pieces both ways, on one channel by
+/// two processes and on all channels at once, compares, unloads; the kernel must
+/// have nothing to complain about.
+const SCRIPT: &str = r#"#!/bin/sh
 dmesg -c > /dev/null
 insmod /x/xdma.ko $1 || exit 1
-[ -f /tmp/in ] || head -c 8388608 /dev/urandom > /tmp/in
-move() { # channel, card address, bytes
+[ -f /tmp/in ] || head -c 16777216 /dev/urandom > /tmp/in
+move() { # channel, card address, bytes, C2H channel
     /x/dma_to_device -d /dev/xdma0_h2c_$1 -a $2 -s $3 -f /tmp/in || exit 1
-    rm -f /tmp/out
-    /x/dma_from_device -d /dev/xdma0_c2h_$1 -a $2 -s $3 -f /tmp/out || exit 1
-    head -c $3 /tmp/in | cmp - /tmp/out || exit 1
+    rm -f /tmp/out$2
+    /x/dma_from_device -d /dev/xdma0_c2h_${4:-$1} -a $2 -s $3 -f /tmp/out$2 || exit 1
+    head -c $3 /tmp/in | cmp - /tmp/out$2 || exit 1
+    rm /tmp/out$2
 }
-move 0 0x3000000 8388608
+several() { # channel, card address
+    n=0; while [ $n -lt 10 ]; do move $1 $2 70001 $3; n=$((n + 1)); done
+}
+together() { # channels
+    at=50331648; jobs=
+    for c in $*; do several ${c%:*} $at ${c#*:} & jobs="$jobs $!"; at=$((at + 1048577)); done
+    for j in $jobs; do wait $j || exit 1; done
+}
+move 0 0x3000000 16777216
+together 0:0 0:0
+together 0:3 1:2 2:1 3:0
 move 1 0x3000123 100001
 move 3 0x3fffffd 3
 n=0; while [ $n -lt 20 ]; do move 2 0x3800000 4096; n=$((n + 1)); done
 rmmod xdma || exit 1
 ! dmesg | grep -iE 'warn|bug|error|fail|not running|timed out|call trace' | grep -v 'verification failed' || exit 1
 echo ALL WELL
-";
+"#;
 
 #[test]
 fn the_driver_of_the_vendor_runs_unmodified() {
@@ -71,6 +83,62 @@ fn the_driver_of_the_vendor_runs_unmodified() {
         .fold(Run::new(&yaml), |run, (name, bytes)| run.file(name, bytes));
     let ended = run.file("test.sh", SCRIPT.as_bytes()).end().expect(0);
     assert_eq!(ended.result["checks"].as_array().unwrap().len(), 4);
+}
+
+/// Reads 1,000 events of user interrupt 3 and takes each back; with `self` as
+/// its argument it also raises them.
+const EVENTS: &str = r#"
+use Fcntl;
+sysopen(my $events, "/dev/xdma0_events_3", O_RDWR) or die "events: $!";
+sysopen(my $user, "/dev/xdma0_user", O_RDWR) or die "user: $!";
+my $bit = pack("V", 8);
+sub put { my $at = shift; syscall(18, fileno $user, $bit, 4, $at) == 4 or die "user: $!" } # pwrite64
+my $word;
+for (1..1000) {
+    put(0x30004) if @ARGV;
+    sysread($events, $word, 4) == 4 && unpack("V", $word) == 1 or die "event: $!";
+    put(0x30008);
+}
+my $seen = "";
+vec($seen, fileno $events, 1) = 1;
+die "one too many" if select($seen, undef, undef, 0.1);
+print "1000 EVENTS\n";
+"#;
+
+/// Spec section 8: a program waits on `/dev/xdma0_events_3`. The card's logic
+/// raises the interrupt, for a program on the board and for the host's own.
+#[test]
+fn a_thousand_user_events_through_the_driver() {
+    let Some(dir) = driver() else { return };
+    let yaml = "
+guests:
+  host:
+    packages: [perl-base]
+    files: [{ from: ./xdma.ko, to: /x/xdma.ko }, { from: ./events.pl, to: /x/events.pl }]
+  board: { packages: [busybox-static] }
+cards:
+  fpga0: { expose: [xdma] }
+checks:
+  - run: { guest: host, command: 'insmod /x/xdma.ko interrupt_mode=3 && (perl /x/events.pl > /tmp/log 2>&1 &)' }
+  - run:
+      guest: board
+      timeout: 200s
+      command: 'for i in $(seq 1000); do busybox devmem 0xa0340004 32 8;
+        until [ $(busybox devmem 0xa0340000) = 0x00000000 ]; do :; done; done; echo ALL TAKEN'
+      expect_output: ALL TAKEN
+  - run: { guest: host, command: 'sleep 1; cat /tmp/log', expect_output: 1000 EVENTS }
+  - run: { guest: host, command: 'perl /x/events.pl self', expect_output: 1000 EVENTS }
+  - run: { guest: host, command: 'rmmod xdma && insmod /x/xdma.ko interrupt_mode=1 && perl /x/events.pl self', expect_output: 1000 EVENTS }
+  - run: { guest: host, command: 'rmmod xdma && insmod /x/xdma.ko poll_mode=1 && perl /x/events.pl self', expect_output: 1000 EVENTS }
+";
+    let ended = Run::new(yaml)
+        .file("xdma.ko", &std::fs::read(dir.join("xdma.ko")).unwrap())
+        .file("events.pl", EVENTS.as_bytes())
+        .end()
+        .expect(0);
+    // A rise for each, and none besides.
+    let count = &ended.result["cards"]["fpga0"]["xdma"]["user_interrupts"];
+    assert_eq!(count.as_u64(), Some(4000));
 }
 
 /// What the host guest sees of the card without any driver, and the board's

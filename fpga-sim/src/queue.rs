@@ -20,8 +20,6 @@ pub const BAR_CONSUMER: u64 = 0x1_0000;
 pub const BOARD_PRODUCER: u64 = 0xa030_0000;
 /// Board address of its consumer window (host to board).
 pub const BOARD_CONSUMER: u64 = 0xa032_0000;
-/// Bytes of the user BAR: the IP's default.
-pub const USER_BAR: u64 = 1 << 20;
 
 /// Most words in a queue. Programs mask the counts with 0x1fff, so 8192 would
 /// look like an empty queue.
@@ -37,7 +35,7 @@ const WR_CNT: u64 = 0x0c;
 const WR_LOCK: u64 = 0x10;
 const RD_LOCK: u64 = 0x14;
 const SCR_PAD: u64 = 0x1c;
-const DATA: u64 = 0x40;
+pub(crate) const DATA: u64 = 0x40;
 
 /// One queue. Pushes, pops and counts are atomic and in order, on any threads;
 /// memory written before a push is visible after the pop of its word.
@@ -209,49 +207,6 @@ impl BusDevice for QueueWindow {
     }
 }
 
-/// The card's user BAR: [`USER_BAR`] bytes with the two windows of the host.
-/// The rest reads as zero, also where drivers look for an XDMA identifier.
-#[derive(Clone, Debug)]
-pub struct UserBar {
-    producer: QueueWindow,
-    consumer: QueueWindow,
-}
-
-impl UserBar {
-    /// With the host's ends of the two queues.
-    pub fn new(h2c: Arc<HardQueue>, c2h: Arc<HardQueue>) -> Self {
-        Self {
-            producer: QueueWindow::new(h2c, Role::Producer),
-            consumer: QueueWindow::new(c2h, Role::Consumer),
-        }
-    }
-    fn window(&self, offset: u64, len: usize) -> Option<(&QueueWindow, u64)> {
-        [
-            (BAR_PRODUCER, &self.producer),
-            (BAR_CONSUMER, &self.consumer),
-        ]
-        .into_iter()
-        .find(|(start, _)| offset >= *start && offset + len as u64 <= start + WINDOW)
-        .map(|(start, window)| (window, offset - start))
-    }
-}
-
-impl BusDevice for UserBar {
-    fn read(&mut self, offset: u64, data: &mut [u8]) -> Result<(), IoError> {
-        match self.window(offset, data.len()) {
-            Some((window, offset)) => window.load(offset, data),
-            None => data.fill(0),
-        }
-        Ok(())
-    }
-    fn write(&mut self, offset: u64, data: &[u8]) -> Result<Action, IoError> {
-        if let Some((window, offset)) = self.window(offset, data.len()) {
-            window.store(offset, data);
-        }
-        Ok(Action::None)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -353,23 +308,6 @@ mod tests {
             assert_eq!(popper.join().unwrap(), (1..=1000).collect::<Vec<_>>());
         });
         assert_eq!(queue.pop(), 0);
-    }
-
-    #[test]
-    fn the_user_bar_has_the_hosts_windows_and_zeroes() {
-        let h2c = Arc::new(HardQueue::new(Duration::ZERO));
-        let c2h = Arc::new(HardQueue::new(Duration::ZERO));
-        let mut bar = UserBar::new(h2c.clone(), c2h.clone());
-        let _ = bar.write(BAR_PRODUCER + DATA, &5u32.to_le_bytes()).unwrap();
-        assert_eq!(h2c.try_pop(), Some(5));
-        c2h.push(6);
-        let mut data = [0xff; 4];
-        bar.read(BAR_CONSUMER + DATA, &mut data).unwrap();
-        assert_eq!(data, [6, 0, 0, 0]);
-        for id in [0x2000, 0x3000, BAR_PRODUCER + WINDOW, USER_BAR - 4] {
-            bar.read(id, &mut data).unwrap();
-            assert_eq!(data, [0; 4], "{id:#x}");
-        }
     }
 
     proptest! {

@@ -10,7 +10,7 @@ mod tests;
 use crate::pci::{BarKind, FunctionState, Identity, PciError, PciFunction};
 use bus::{Action, BusDevice, DmaTarget, IoError, IrqLine, Next, SimTime, Wake};
 use fpga_sim::card::{SimCard, USER_IRQS};
-use fpga_sim::queue::{USER_BAR, UserBar};
+use fpga_sim::user_bar::{USER_BAR, UserBar};
 use fpga_sim::xdma::{CONFIG_BAR, MSIX_PBA, MSIX_TABLE, MSIX_VECTORS, Xdma};
 use std::fmt;
 use std::sync::atomic::{AtomicU16, Ordering};

@@ -7,9 +7,11 @@ use super::spec::{CardError, SimCardSpec};
 use super::timeline::TimeLine;
 use super::{Card, CardFault, Side};
 use crate::dma::{self, Axi};
-use crate::queue::{self, HardQueue, QueueWindow, Role, UserBar};
+use crate::events::{BOARD_EVENTS, EventWindow, UserEvents};
+use crate::queue::{self, HardQueue, QueueWindow, Role};
 use crate::ring::{DdrWindow, Geometry};
 use crate::timing::{LinkClock, Transfer, Way};
+use crate::user_bar::UserBar;
 use bus::{DeviceHandle, GuestRam, IrqLine, Segment, SimTime, Wake};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -30,7 +32,7 @@ pub struct SimCard {
     h2c_queue: Arc<HardQueue>,
     c2h_queue: Arc<HardQueue>,
     axi: Arc<Axi>,
-    user_irqs: [Mutex<IrqLine>; USER_IRQS],
+    events: Arc<UserEvents>,
 }
 
 /// User interrupt lines of the card's logic.
@@ -75,8 +77,9 @@ impl SimCard {
         };
         let [h2c_queue, c2h_queue] = [0, 1].map(|_| Arc::new(HardQueue::new(hold)));
         let mut axi = Axi::new(ddr.clone(), spec.axi_base..limit);
-        for (start, window) in board_windows(&h2c_queue, &c2h_queue) {
-            // The two windows overlap neither each other nor a DDR that ends
+        let events = Arc::new(UserEvents::default());
+        for (start, window) in board_windows(&h2c_queue, &c2h_queue, &events) {
+            // The windows overlap neither each other nor a DDR that ends
             // below 2 GiB; a larger DDR hides them.
             let _ = axi.map(start, queue::WINDOW, window);
         }
@@ -84,7 +87,7 @@ impl SimCard {
             h2c_queue,
             c2h_queue,
             axi: Arc::new(axi),
-            user_irqs: std::array::from_fn(|_| Mutex::new(IrqLine::null())),
+            events,
             h2c: direction(first, Way::H2c),
             c2h: direction(second, Way::C2h),
             link,
@@ -113,12 +116,13 @@ impl SimCard {
 
     /// The user BAR, to be mapped into the host's PCI function.
     pub fn user_bar(&self) -> UserBar {
-        UserBar::new(self.h2c_queue.clone(), self.c2h_queue.clone())
+        let (h2c, c2h) = (self.h2c_queue.clone(), self.c2h_queue.clone());
+        UserBar::new(h2c, c2h, self.events.clone())
     }
     /// The register windows of the board's bus: address and device, each
     /// [`queue::WINDOW`] bytes.
-    pub fn board_windows(&self) -> [(u64, DeviceHandle); 2] {
-        board_windows(&self.h2c_queue, &self.c2h_queue)
+    pub fn board_windows(&self) -> [(u64, DeviceHandle); 3] {
+        board_windows(&self.h2c_queue, &self.c2h_queue, &self.events)
     }
     /// The hard queue that `side` pushes to.
     pub fn queue_from(&self, side: Side) -> &Arc<HardQueue> {
@@ -133,15 +137,12 @@ impl SimCard {
     }
     /// Connects user interrupt `n` (below [`USER_IRQS`]) to `line`.
     pub fn connect_user_irq(&self, n: usize, line: IrqLine) {
-        if let Some(slot) = self.user_irqs.get(n) {
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = line;
-        }
+        self.events.connect(n, line);
     }
     /// Drives user interrupt `n`: a level, which nobody acknowledges.
     pub fn set_user_irq(&self, n: usize, level: bool) {
-        if let Some(slot) = self.user_irqs.get(n) {
-            let line = slot.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            line.set_level(level);
+        if n < USER_IRQS {
+            self.events.set(1 << n, level);
         }
     }
 
@@ -241,15 +242,21 @@ impl SimCard {
     }
 }
 
-fn board_windows(h2c: &Arc<HardQueue>, c2h: &Arc<HardQueue>) -> [(u64, DeviceHandle); 2] {
-    [
-        (queue::BOARD_PRODUCER, c2h, Role::Producer),
-        (queue::BOARD_CONSUMER, h2c, Role::Consumer),
-    ]
-    .map(|(start, queue, role)| {
+fn board_windows(
+    h2c: &Arc<HardQueue>,
+    c2h: &Arc<HardQueue>,
+    events: &Arc<UserEvents>,
+) -> [(u64, DeviceHandle); 3] {
+    let queue = |queue: &Arc<HardQueue>, role| {
         let window = QueueWindow::new(queue.clone(), role);
-        (start, Arc::new(Mutex::new(window)) as DeviceHandle)
-    })
+        Arc::new(Mutex::new(window)) as DeviceHandle
+    };
+    let events = Arc::new(Mutex::new(EventWindow(events.clone())));
+    [
+        (queue::BOARD_PRODUCER, queue(c2h, Role::Producer)),
+        (queue::BOARD_CONSUMER, queue(h2c, Role::Consumer)),
+        (BOARD_EVENTS, events),
+    ]
 }
 
 fn fault(host_is_source: bool) -> impl Fn(dma::CopyFault) -> CardFault {

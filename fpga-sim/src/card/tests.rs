@@ -456,7 +456,7 @@ fn hard_queues_join_the_user_bar_the_board_and_axi() {
     use bus::BusDevice;
     let (card, _, _) = pair(small());
     let mut bar = card.user_bar();
-    let [(producer_at, producer), (consumer_at, consumer)] = card.board_windows();
+    let [(producer_at, producer), (consumer_at, consumer), _] = card.board_windows();
     assert_eq!((producer_at, consumer_at), (0xa030_0000, 0xa032_0000));
     let _ = bar.write(BAR_PRODUCER + 0x40, &[1, 2, 3, 4]).unwrap();
     let _ = bar.write(BAR_PRODUCER + 0x40, &[5, 6, 7, 8]).unwrap();
@@ -480,6 +480,13 @@ fn user_interrupts_are_levels() {
     card.set_user_irq(16, true);
     assert!(line.level());
     card.set_user_irq(3, false);
+    assert!(!line.level());
+    // By a program on the board, and by DMA.
+    let [.., (at, window)] = card.board_windows();
+    assert_eq!(at, 0xa034_0000);
+    let _ = window.lock().unwrap().write(4, &[8, 0, 0, 0]).unwrap();
+    assert!(line.level());
+    assert!(card.axi().write_beat(at + 8, &[8, 0, 0, 0]));
     assert!(!line.level());
 }
 

@@ -13,7 +13,9 @@ use devices::rtc::{Cmos, NowSource, Pl031};
 use devices::serial::pl011::PL011_SIZE;
 use devices::serial::uart16550::UART16550_SIZE;
 use devices::serial::{Pl011, SerialInput, Uart16550};
-use fpga_sim::queue::{HardQueue, QueueWindow, Role, USER_BAR, UserBar, WINDOW};
+use fpga_sim::events::UserEvents;
+use fpga_sim::queue::{HardQueue, QueueWindow, Role, WINDOW};
+use fpga_sim::user_bar::{USER_BAR, UserBar};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -197,7 +199,7 @@ fn uart(commands: &[u8]) {
 fn user_bar(commands: &[u8]) {
     let queue = || Arc::new(HardQueue::new(Duration::ZERO));
     let (h2c, c2h) = (queue(), queue());
-    let mut bar = UserBar::new(h2c.clone(), c2h.clone());
+    let mut bar = UserBar::new(h2c.clone(), c2h.clone(), Arc::new(UserEvents::default()));
     let mut n = 0;
     drive(&mut bar, USER_BAR, commands, |_| {
         n += 1;
