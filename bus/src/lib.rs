@@ -14,6 +14,7 @@ mod interrupt;
 mod memory;
 mod snapshot;
 mod time;
+mod view;
 mod watch;
 
 pub use address_space::{AddressSpace, BusError, DeviceHandle};
@@ -24,6 +25,7 @@ pub use interrupt::{Interrupt, IrqLine, Wake};
 pub use memory::{GuestRam, MemoryError, RamRegion, create_ram, create_shared_ram, ram_regions};
 pub use snapshot::{Snapshot, SnapshotError};
 pub use time::{SimTime, SimTimeParseError};
+pub use view::{RamSlice, RamView};
 pub use watch::WriteWatch;
 
 pub use vm_memory;

@@ -71,13 +71,15 @@ impl<'a> WithBitmapSlice<'a> for WriteWatch {
 }
 
 impl Bitmap for WriteWatch {
+    #[inline]
     fn mark_dirty(&self, offset: usize, len: usize) {
         if len == 0 {
             return;
         }
         let first = offset >> PAGE_SHIFT;
         let last = offset.saturating_add(len - 1) >> PAGE_SHIFT;
-        for page in self.shared.pages.iter().take(last + 1).skip(first) {
+        let end = self.shared.pages.len().min(last + 1);
+        for page in self.shared.pages.get(first..end).unwrap_or_default() {
             if page.load(Ordering::Relaxed) & CODE != 0 {
                 page.fetch_or(WRITTEN, Ordering::Relaxed);
                 self.shared.any_written.store(true, Ordering::Release);
@@ -88,6 +90,7 @@ impl Bitmap for WriteWatch {
         self.page(offset)
             .is_some_and(|page| page.load(Ordering::Relaxed) & WRITTEN != 0)
     }
+    #[inline]
     fn slice_at(&self, offset: usize) -> RefSlice<'_, Self> {
         RefSlice::new(self, offset)
     }

@@ -1,5 +1,5 @@
 //! Frames per second of the network device alone, with synthetic guest rings:
-//! `cargo run --release -p devices --example net_bench [seconds per point]`.
+//! `cargo run --release -p devices --example net_bench [seconds per point [name [bytes]]]`.
 //!
 //! One thread plays the guests' drivers and runs the devices. A batch is 64
 //! frames; the time is that of the devices' own calls, the median over batches.
@@ -54,6 +54,11 @@ fn refill(rx: &mut GuestQueue, len: u32) {
 }
 
 fn run(name: &str, len: u32, mut nics: Vec<Nic>, receiver: Option<usize>, seconds: f64) {
+    let wanted: Vec<String> = std::env::args().skip(2).collect();
+    let point = [name.to_owned(), len.to_string()];
+    if wanted.iter().zip(&point).any(|(wanted, it)| wanted != it) {
+        return;
+    }
     let header = Header::default().to_bytes();
     let mut frame = vec![0x5a; len as usize];
     frame[..12].copy_from_slice(&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2]);

@@ -3,7 +3,7 @@
 use super::pcapng::{Direction, PcapNg};
 use super::wrapper::Wrapper;
 use super::{FrameRef, FrameSink, Header, NetBackend, Reserve, RxStatus, TxStatus};
-use bus::{DmaTarget, GuestRam, Segment, SimTime};
+use bus::{DmaTarget, GuestRam, RamView, Segment, SimTime};
 use std::fmt;
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ impl FrameSink for Sink<'_> {
             header,
             len: self.len,
             segments: &self.segments,
-            memory: self.memory,
+            memory: RamView::new(self.memory, self.segments.first().map_or(0, |s| s.address)),
             queue: 0,
         };
         let mut bytes = vec![0; self.len as usize];

@@ -62,19 +62,45 @@ impl Fifo {
         let Some(at) = self.room(need) else {
             return need > self.bytes.len();
         };
+        self.put(at, need, frame, arrives, |_| true);
+        true
+    }
+    /// Copies a frame in if there is room and its bytes are to the liking of
+    /// `accept`, which sees the copy. Whether it is in.
+    pub fn push_if(
+        &mut self,
+        frame: &FrameRef<'_>,
+        arrives: SimTime,
+        accept: impl FnOnce(&[u8]) -> bool,
+    ) -> bool {
+        let need = record(frame.len);
+        let room = self.room(need);
+        room.is_some_and(|at| self.put(at, need, frame, arrives, accept))
+    }
+    #[inline]
+    fn put(
+        &mut self,
+        at: usize,
+        need: usize,
+        frame: &FrameRef<'_>,
+        arrives: SimTime,
+        accept: impl FnOnce(&[u8]) -> bool,
+    ) -> bool {
         let Some(record) = self.bytes.get_mut(at..at + need) else {
-            return true;
+            return false;
         };
-        record[..4].copy_from_slice(&frame.len.to_le_bytes());
-        record[4..4 + Header::LEN].copy_from_slice(&frame.header.to_bytes());
-        record[PREFIX - 8..PREFIX].copy_from_slice(&arrives.0.to_le_bytes());
-        if frame.copy_to(&mut record[PREFIX..]) {
-            if at < self.tail {
-                self.end = self.tail;
-            }
-            self.tail = at + need;
-            self.frames += 1;
+        let (prefix, bytes) = record.split_at_mut(PREFIX);
+        if !frame.copy_to(bytes) || !accept(bytes) {
+            return false;
         }
+        prefix[..4].copy_from_slice(&frame.len.to_le_bytes());
+        prefix[4..4 + Header::LEN].copy_from_slice(&frame.header.to_bytes());
+        prefix[PREFIX - 8..].copy_from_slice(&arrives.0.to_le_bytes());
+        if at < self.tail {
+            self.end = self.tail;
+        }
+        self.tail = at + need;
+        self.frames += 1;
         true
     }
     /// Delivers what has arrived at `now`, until the sink refuses.
@@ -142,7 +168,7 @@ fn record(len: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bus::Segment;
+    use bus::{RamView, Segment};
     use std::collections::VecDeque;
     use vm_memory::{Bytes, GuestAddress};
 
@@ -167,7 +193,7 @@ mod tests {
                         header: &header,
                         len,
                         segments: &[Segment { address: at, len }],
-                        memory: &ram,
+                        memory: RamView::new(&ram, at),
                         queue: 0,
                     };
                     assert_eq!(fifo.fits(len), fifo.room(record(len)).is_some());

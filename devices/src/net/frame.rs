@@ -1,9 +1,7 @@
 //! The virtio network header and copies between frames and guest memory.
 
 use super::{Buffers, FrameRef};
-use bus::GuestRam;
 use serde::{Deserialize, Serialize};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
 /// `struct virtio_net_hdr` with `num_buffers` (virtio 1.2, section 5.1.6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,7 +147,7 @@ impl FrameRef<'_> {
             let Some(to) = out.get_mut(at..at + n) else {
                 return false;
             };
-            if !read(self.memory, segment.address, to) {
+            if !self.memory.read(segment.address, to) {
                 return false;
             }
             at += n;
@@ -159,26 +157,6 @@ impl FrameRef<'_> {
             }
         }
         left == 0
-    }
-}
-
-/// Reads guest memory; mostly one region holds it all.
-#[inline]
-fn read(memory: &GuestRam, address: u64, to: &mut [u8]) -> bool {
-    match memory.get_slice(GuestAddress(address), to.len()) {
-        Ok(slice) => slice.copy_to(to) == to.len(),
-        Err(_) => memory.read_slice(to, GuestAddress(address)).is_ok(),
-    }
-}
-
-/// Writes guest memory, as `read`.
-#[inline]
-fn write(memory: &GuestRam, address: u64, from: &[u8]) {
-    match memory.get_slice(GuestAddress(address), from.len()) {
-        Ok(slice) => slice.copy_from(from),
-        Err(_) => {
-            let _ = memory.write_slice(from, GuestAddress(address));
-        }
     }
 }
 
@@ -213,7 +191,7 @@ impl ReadBytes<'_> {
                 }
                 let n = left.min(piece.len());
                 // The sink checked the segments against guest memory.
-                write(to.memory, address, &piece[..n]);
+                let _ = to.memory.write(address, &piece[..n]);
                 piece = &piece[n..];
                 address += n as u64;
                 left -= n;

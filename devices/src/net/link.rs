@@ -61,6 +61,8 @@ pub struct Switch {
     spec: LinkSpec,
     ports: RwLock<Vec<Arc<Port>>>,
     addresses: RwLock<BTreeMap<[u8; 6], usize>>,
+    /// Counts changes of `addresses`.
+    generation: AtomicU64,
 }
 
 impl Switch {
@@ -70,6 +72,7 @@ impl Switch {
             spec,
             ports: RwLock::default(),
             addresses: RwLock::default(),
+            generation: AtomicU64::new(0),
         })
     }
     /// Adds a port. `None` when there are 64.
@@ -98,16 +101,21 @@ impl Switch {
             taken: fifo(),
             touched: 0,
             source: [0; 6],
+            route: None,
             unheard: 0,
         })
     }
     fn learn(&self, address: [u8; 6], port: usize) {
+        if address[0] & 1 != 0 {
+            return;
+        }
         let mut addresses = self
             .addresses
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        if addresses.len() < MAX_ADDRESSES || addresses.contains_key(&address) {
-            addresses.insert(address, port);
+        let fits = addresses.len() < MAX_ADDRESSES || addresses.contains_key(&address);
+        if fits && addresses.insert(address, port) != Some(port) {
+            self.generation.fetch_add(1, Ordering::Release);
         }
     }
     /// Where a frame for `address` goes; `None` means everywhere.
@@ -145,11 +153,45 @@ pub struct Link {
     touched: u64,
     /// The sender's address that was learned last.
     source: [u8; 6],
+    /// Where the last frame went that went to one port.
+    route: Option<Route>,
     /// Frames that no port was up for.
     unheard: u64,
 }
 
+/// What the switch said about an address.
+#[derive(Debug)]
+struct Route {
+    address: [u8; 6],
+    /// It is true as long as this is the switch's generation.
+    generation: u64,
+    index: usize,
+    port: Arc<Port>,
+}
+
 impl Link {
+    /// Queues a frame that goes where the last one went, from the same sender.
+    /// `false` when it is another one, or cannot go there now.
+    #[inline]
+    fn follow(&mut self, frame: &FrameRef<'_>, now: SimTime) -> bool {
+        let generation = self.switch.generation.load(Ordering::Acquire);
+        let Some(route) = self.route.as_ref().filter(|r| r.generation == generation) else {
+            return false;
+        };
+        let mut queue = lock(&route.port.queue);
+        let source = &self.source;
+        let same = |bytes: &[u8]| {
+            bytes.get(..6) == Some(&route.address) && bytes.get(6..12) == Some(source)
+        };
+        let arrives = now + self.switch.spec.latency;
+        if frame.len < 12 || !queue.up || !queue.fifo.push_if(frame, arrives, same) {
+            return false;
+        }
+        let waiting = queue.fifo.frames();
+        route.port.waiting.store(waiting, Ordering::Release);
+        self.touched |= 1 << route.index;
+        true
+    }
     /// Queues `frame` at the ports of `targets`, all or none.
     fn queue(
         &mut self,
@@ -196,16 +238,20 @@ fn put(queue: &mut Queue, port: &Port, frame: &FrameRef<'_>, arrives: SimTime) -
 
 impl NetBackend for Link {
     fn transmit(&mut self, now: SimTime, frame: FrameRef<'_>) -> TxStatus {
+        if self.follow(&frame, now) {
+            return TxStatus::Sent;
+        }
         let mut addresses = [0u8; 12];
         let head = FrameRef { len: 12, ..frame };
         if frame.len < 12 || !head.copy_to(&mut addresses) {
             return TxStatus::Sent;
         }
         let (to, from) = addresses.split_at(6);
-        if from != self.source {
-            self.source.copy_from_slice(from);
+        self.source.copy_from_slice(from);
+        if self.switch.find(from) != Some(self.index) {
             self.switch.learn(self.source, self.index);
         }
+        let generation = self.switch.generation.load(Ordering::Acquire);
         let known = self.switch.find(to);
         if known == Some(self.index) {
             return TxStatus::Sent;
@@ -218,6 +264,12 @@ impl NetBackend for Link {
         if let Some(port) = known.and_then(|index| ports.get(index)) {
             let (index, port) = (known.unwrap_or_default(), Arc::clone(port));
             drop(ports);
+            self.route = to.first_chunk().map(|address| Route {
+                address: *address,
+                generation,
+                index,
+                port: Arc::clone(&port),
+            });
             return status(self.queue(&[(index, port)], &frame, now));
         }
         let others: Vec<_> = ports

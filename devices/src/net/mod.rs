@@ -41,7 +41,7 @@ pub use vhost::{Role as VhostUserRole, Vhost, VhostNetError, VhostUser, VhostUse
 
 use std::os::fd::BorrowedFd;
 
-use bus::{DmaTarget, GuestRam, Segment, SimTime, Wake};
+use bus::{DmaTarget, RamView, Segment, SimTime, Wake};
 
 /// Longest frame that crosses a back end: 64 KiB of IP packet behind an
 /// Ethernet header (65,550 bytes with a VLAN tag or without).
@@ -57,7 +57,7 @@ pub struct FrameRef<'a> {
     /// Where the bytes are; the lengths add up to at least `len`.
     pub segments: &'a [Segment],
     /// The memory they are in.
-    pub memory: &'a GuestRam,
+    pub memory: RamView<'a>,
     /// Queue pair that it was sent on.
     pub queue: u16,
 }
@@ -90,7 +90,7 @@ pub struct Buffers<'a> {
     /// Where the frame goes; the lengths add up to exactly what was asked for.
     pub segments: &'a [Segment],
     /// The memory they are in.
-    pub memory: &'a GuestRam,
+    pub memory: RamView<'a>,
 }
 
 /// The answer to [`FrameSink::reserve`].

@@ -190,6 +190,7 @@ impl TapFile {
             let piece = pieces.get_mut(count).ok_or(ErrorKind::InvalidInput)?;
             let slice = frame
                 .memory
+                .ram()
                 .get_slice(GuestAddress(segment.address), segment.len as usize)
                 .map_err(|_| ErrorKind::InvalidInput)?;
             *piece = libc::iovec {

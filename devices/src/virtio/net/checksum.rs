@@ -3,7 +3,6 @@
 
 use crate::net::{FrameRef, Header};
 use bus::Segment;
-use vm_memory::{Bytes, GuestAddress};
 
 /// Computes the checksum that `frame`'s header asks for and stores it in the
 /// frame. `None` when the header points outside.
@@ -26,7 +25,9 @@ pub(super) fn finish(frame: &FrameRef<'_>) -> Option<()> {
     let sum = if sum == 0 { 0xffff } else { sum };
     for (i, byte) in sum.to_be_bytes().into_iter().enumerate() {
         let address = place(frame.segments, (at + i) as u64)?;
-        frame.memory.write_obj(byte, GuestAddress(address)).ok()?;
+        if !frame.memory.write(address, &[byte]) {
+            return None;
+        }
     }
     Some(())
 }

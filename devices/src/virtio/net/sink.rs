@@ -10,7 +10,6 @@ use super::steering::Table;
 use crate::net::{Buffers, FrameRef, FrameSink, Header, Offloads, ReadBytes, Reserve};
 use crate::virtio::ring::RingError;
 use bus::Segment;
-use vm_memory::{Bytes, GuestAddress};
 
 /// Bytes of a frame that the filter looks at: addresses and a VLAN tag.
 const HEAD: usize = 16;
@@ -299,7 +298,7 @@ impl Sink<'_> {
         for segment in self.scratch.segments.iter().take(self.header_segments) {
             let n = rest.len().min(segment.len as usize);
             // The ring checked the segment against guest memory.
-            let _ = ram.write_slice(&rest[..n], GuestAddress(segment.address));
+            let _ = ram.write(segment.address, &rest[..n]);
             rest = &rest[n..];
         }
         // The chains of one frame follow each other; malformed ones go last.

@@ -3,8 +3,7 @@
 use super::{BUDGET, Net, QueueCounters, feature};
 use crate::net::{FrameRef, Header, MAX_FRAME, NetBackend, Offloads, TxStatus};
 use crate::virtio::ring::{Ring, RingError};
-use bus::{GuestRam, Segment, SimTime};
-use vm_memory::{Bytes, GuestAddress};
+use bus::{GuestRam, RamView, Segment, SimTime};
 
 /// Shortest frame: an Ethernet header.
 const MIN_FRAME: u64 = 14;
@@ -71,7 +70,7 @@ impl Net {
                 match step(&mut ring, &rules, now, backend, segments, counters) {
                     Ok(Step::Done) if learn => {
                         let mut head = [0; 64];
-                        if let Some(n) = read_head(ram, segments, &mut head) {
+                        if let Some(n) = read_head(ring.memory(), segments, &mut head) {
                             self.steering.learn(&head[..n], index);
                         }
                     }
@@ -171,7 +170,7 @@ fn step(
 /// segments are used up; the next one starts behind the header.
 #[inline]
 fn take_header(
-    ram: &GuestRam,
+    ram: RamView<'_>,
     segments: &mut [Segment],
     header_len: usize,
 ) -> Option<(Header, usize)> {
@@ -180,8 +179,9 @@ fn take_header(
     let mut done = 0;
     for (i, segment) in segments.iter_mut().enumerate() {
         let n = (header_len - done).min(segment.len as usize);
-        ram.read_slice(raw.get_mut(done..done + n)?, GuestAddress(segment.address))
-            .ok()?;
+        if !ram.read(segment.address, raw.get_mut(done..done + n)?) {
+            return None;
+        }
         done += n;
         segment.address += n as u64;
         segment.len -= n as u32;
@@ -194,12 +194,10 @@ fn take_header(
 }
 
 /// Reads the start of a frame, for steering. The header is cut off already.
-fn read_head(ram: &GuestRam, segments: &[Segment], into: &mut [u8; 64]) -> Option<usize> {
+fn read_head(ram: RamView<'_>, segments: &[Segment], into: &mut [u8; 64]) -> Option<usize> {
     let first = segments.iter().find(|segment| segment.len > 0)?;
     let n = into.len().min(first.len as usize);
-    ram.read_slice(&mut into[..n], GuestAddress(first.address))
-        .ok()?;
-    Some(n)
+    ram.read(first.address, &mut into[..n]).then_some(n)
 }
 
 /// Whether the header was negotiated and points into the frame

@@ -1,14 +1,11 @@
 //! The split ring.
 
 use super::{ChainError, MAX_CHAIN, Queue, RingError};
-use bus::{GuestRam, Segment, WriteWatch};
+use bus::{GuestRam, RamSlice, RamView, Segment};
 use std::cell::Cell;
 use std::fmt;
 use std::sync::atomic::{Ordering, fence};
-use vm_memory::bitmap::RefSlice;
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryRegion, VolatileSlice};
-
-type Slice<'a> = VolatileSlice<'a, RefSlice<'a, WriteWatch>>;
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend};
 
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
@@ -38,35 +35,36 @@ pub struct Walk {
 /// A queue and the memory it lies in.
 pub struct Ring<'a> {
     queue: &'a mut Queue,
-    ram: &'a GuestRam,
-    descriptors: Slice<'a>,
-    available: Slice<'a>,
-    used: Slice<'a>,
-    /// Start and end of the RAM region that was hit last.
-    region: Cell<(u64, u64)>,
+    /// Guest memory with the region at hand that was hit last.
+    ram: Cell<RamView<'a>>,
+    descriptors: RamSlice<'a>,
+    available: RamSlice<'a>,
+    used: RamSlice<'a>,
 }
 
 impl<'a> Ring<'a> {
     pub(super) fn new(queue: &'a mut Queue, ram: &'a GuestRam) -> Result<Self, RingError> {
         let size = usize::from(queue.config.size);
         // Both event fields are always there: virtio 1.2, section 2.7.
-        let part = |address: u64, len: usize| {
-            ram.get_slice(GuestAddress(address), len)
-                .map_err(|_| RingError::Address(address))
+        let view = RamView::new(ram, queue.config.descriptors);
+        let part = |address: u64, len: usize| match view.near(address, len) {
+            Some(slice) => Ok(slice),
+            None => ram
+                .get_slice(GuestAddress(address), len)
+                .map_err(|_| RingError::Address(address)),
         };
         Ok(Self {
             descriptors: part(queue.config.descriptors, DESCRIPTOR * size)?,
             available: part(queue.config.available, 6 + 2 * size)?,
             used: part(queue.config.used, 6 + 8 * size)?,
             queue,
-            ram,
-            region: Cell::new((0, 0)),
+            ram: Cell::new(view),
         })
     }
     /// Guest memory.
     #[inline]
-    pub fn memory(&self) -> &'a GuestRam {
-        self.ram
+    pub fn memory(&self) -> RamView<'a> {
+        self.ram.get()
     }
     /// Number of descriptors.
     #[inline]
@@ -127,10 +125,7 @@ impl<'a> Ring<'a> {
                 if indirect || !shape || !self.queue.config.indirect {
                     return Err(ChainError::Indirect);
                 }
-                table = self
-                    .ram
-                    .get_slice(GuestAddress(d.address), len)
-                    .map_err(|_| ChainError::Address)?;
+                table = self.slice(d.address, len).ok_or(ChainError::Address)?;
                 entries = len / DESCRIPTOR;
                 limit = entries;
                 indirect = true;
@@ -161,17 +156,26 @@ impl<'a> Ring<'a> {
             index = d.next;
         }
     }
+    /// `len` bytes of guest memory in one piece.
+    #[inline]
+    fn slice(&self, address: u64, len: usize) -> Option<RamSlice<'a>> {
+        let near = self.ram.get().near(address, len);
+        near.or_else(|| self.look_up(address, len))
+    }
+    /// As [`Ring::slice`], in another region, which is at hand from now on.
+    #[cold]
+    fn look_up(&self, address: u64, len: usize) -> Option<RamSlice<'a>> {
+        let view = RamView::new(self.ram.get().ram(), address);
+        let slice = view.near(address, len)?;
+        self.ram.set(view);
+        Some(slice)
+    }
+    /// Whether a segment lies in RAM; it may cross from one region to the next.
     #[inline]
     fn in_ram(&self, address: u64, len: u32) -> bool {
-        let (start, end) = self.region.get();
-        if address >= start && address < end && end - address >= u64::from(len) {
-            return true;
-        }
-        if let Some(region) = self.ram.find_region(GuestAddress(address)) {
-            let start = region.start_addr().0;
-            self.region.set((start, start + region.len()));
-        }
-        self.ram.check_range(GuestAddress(address), len as usize)
+        let len = len as usize;
+        let ram = self.ram.get().ram();
+        self.slice(address, len).is_some() || ram.check_range(GuestAddress(address), len)
     }
     /// Takes `count` chains off the available ring.
     #[inline]
@@ -253,7 +257,7 @@ fn passed(event: u16, new: u16, old: u16) -> bool {
 }
 
 #[inline]
-fn descriptor(table: &Slice<'_>, at: usize) -> Option<Descriptor> {
+fn descriptor(table: &RamSlice<'_>, at: usize) -> Option<Descriptor> {
     let mut raw = [0u8; DESCRIPTOR];
     table.read_slice(&mut raw, at).ok()?;
     let (address, rest) = raw.split_first_chunk::<8>()?;
@@ -270,17 +274,17 @@ fn descriptor(table: &Slice<'_>, at: usize) -> Option<Descriptor> {
 // The slices were made with room for every offset used here, and queue
 // addresses are aligned: these accesses cannot fail.
 #[inline]
-fn load(slice: &Slice<'_>, at: usize, order: Ordering) -> u16 {
+fn load(slice: &RamSlice<'_>, at: usize, order: Ordering) -> u16 {
     slice.load(at, order).map_or(0, u16::from_le)
 }
 
 #[inline]
-fn store(slice: &Slice<'_>, at: usize, value: u16, order: Ordering) {
+fn store(slice: &RamSlice<'_>, at: usize, value: u16, order: Ordering) {
     let _ = slice.store(value.to_le(), at, order);
 }
 
 #[inline]
-fn store32(slice: &Slice<'_>, at: usize, value: u32) {
+fn store32(slice: &RamSlice<'_>, at: usize, value: u32) {
     let _ = slice.store(value.to_le(), at, Ordering::Relaxed);
 }
 
