@@ -34,8 +34,10 @@ impl Signal {
         // SLEEPY is clear while the owner sleeps or is about to: whoever sets
         // it has to wake.
         if before & SLEEPY == 0 {
-            let _guard = self.sleeping.lock().unwrap_or_else(PoisonError::into_inner);
-            self.wake.notify_all();
+            // Taken and given back: the owner waits by now, and does not wake only
+            // to wait for the lock.
+            drop(self.sleeping.lock().unwrap_or_else(PoisonError::into_inner));
+            self.wake.notify_one();
         }
     }
     /// Clears bits.

@@ -15,7 +15,7 @@ const MAX_CACHED_OPS: usize = 640 * 1024;
 /// it, so that a page that was code once does not stay slow for ever.
 const MAX_DATA_STORES: u32 = 64;
 
-const JUMP_BITS: u32 = 12;
+const JUMP_BITS: u32 = 14;
 /// Address bits from this one on are folded into the choice of an entry.
 pub(super) const JUMP_FOLD: u32 = 14;
 /// Bits that choose an entry of the jump cache.

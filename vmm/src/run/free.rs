@@ -1,5 +1,6 @@
 //! `free`: every machine on its own thread, in host time.
 
+use super::idle::Idle;
 use super::{Controller, Event, Finished, Guest};
 use crate::clock::span;
 use crate::machine::{CrashReport, Ending, Pause, Runner, Taps};
@@ -86,6 +87,7 @@ pub fn run(
 
 /// Runs one machine until it ends or is stopped.
 fn drive(machine: &mut Runner) -> Option<Ending> {
+    let mut idle = Idle::new();
     let result = catch_unwind(AssertUnwindSafe(|| {
         loop {
             match machine.run(SimTime::MAX) {
@@ -97,7 +99,7 @@ fn drive(machine: &mut Runner) -> Option<Ending> {
                     } else {
                         span(wait)
                     };
-                    machine.signal().wait(wait);
+                    idle.wait(machine.signal(), wait);
                 }
                 Pause::Stopped => return None,
                 Pause::Ended(ending) => return Some(ending),

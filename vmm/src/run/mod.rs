@@ -8,6 +8,7 @@
 
 mod controller;
 pub mod free;
+mod idle;
 mod job;
 pub mod lockstep;
 
