@@ -44,6 +44,7 @@ targets! {
     pci
     virtqueue
     virtio_control
+    vhost_user
     frame_ring
     dma_engine
     topology

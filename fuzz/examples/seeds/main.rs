@@ -10,6 +10,7 @@ mod commands;
 mod files;
 mod packages;
 mod steps;
+mod vhost_user;
 
 use fuzz::Target;
 
@@ -17,13 +18,14 @@ use fuzz::Target;
 type Seeds = Vec<(String, Vec<u8>)>;
 
 fn main() {
-    let sets: [(&str, Seeds); 14] = [
+    let sets: [(&str, Seeds); 15] = [
         ("aarch64", code::aarch64()),
         ("x86_64", code::x86_64()),
         ("devices", commands::devices()),
         ("pci", commands::pci()),
         ("virtqueue", steps::virtqueue()),
         ("virtio_control", steps::virtio_control()),
+        ("vhost_user", vhost_user::vhost_user()),
         ("frame_ring", steps::frame_ring()),
         ("dma_engine", steps::dma_engine()),
         ("topology", files::topology()),

@@ -12,6 +12,7 @@ mod kernel;
 mod nic;
 mod pci;
 mod topology;
+mod vhost_user;
 mod virtio_control;
 mod virtqueue;
 mod x86_64;
@@ -41,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     pci::TARGET,
     virtqueue::TARGET,
     virtio_control::TARGET,
+    vhost_user::TARGET,
     frame_ring::TARGET,
     dma_engine::TARGET,
     topology::TARGET,
