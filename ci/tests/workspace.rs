@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // A test may fail.
 
 use serde_json::Value;
+use std::path::PathBuf;
 use std::process::Command;
 
 /// Which workspace crates each crate may depend on.
@@ -71,24 +72,53 @@ fn dependencies_run_one_way() {
     }
 }
 
-#[test]
-fn only_one_file_names_concrete_network_devices() {
-    // Adding a device is one folder and one match arm.
-    let src = ci::root().join("vmm/src");
-    let mut found = Vec::new();
-    let mut folders = vec![src];
+/// All files in `folder` and below.
+fn files_below(folder: PathBuf) -> Vec<PathBuf> {
+    let (mut files, mut folders) = (Vec::new(), vec![folder]);
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if std::fs::read_to_string(&path)
-                .unwrap_or_default()
-                .contains("VirtioPci::new")
-            {
-                found.push(path.file_name().unwrap().to_owned());
+            } else {
+                files.push(path);
             }
         }
     }
+    files
+}
+
+#[test]
+fn only_one_file_names_concrete_network_devices() {
+    // Adding a device is one folder and one match arm.
+    let names = |path: &PathBuf| {
+        let code = std::fs::read_to_string(path).unwrap_or_default();
+        code.contains("VirtioPci::new")
+    };
+    let mut found = files_below(ci::root().join("vmm/src"));
+    found.retain(names);
+    let found: Vec<_> = found.iter().filter_map(|path| path.file_name()).collect();
     assert_eq!(found, ["build.rs"]);
+}
+
+/// Documents name the tests that show what they say, as `FILE.rs: NAME`.
+#[test]
+fn tests_that_documents_name_exist() {
+    let crates = ALLOWED.iter().map(|(name, _)| ci::root().join(name));
+    let files: Vec<PathBuf> = crates.flat_map(files_below).collect();
+    let mut named = 0;
+    for entry in std::fs::read_dir(ci::root().join("docs")).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        for (file, test) in text.split('`').filter_map(|part| part.split_once(".rs: ")) {
+            let file = format!("{file}.rs");
+            let function = format!("fn {test}(");
+            let has = |path: &&PathBuf| {
+                path.ends_with(&file)
+                    && std::fs::read_to_string(path).is_ok_and(|code| code.contains(&function))
+            };
+            assert!(files.iter().any(|path| has(&path)), "{file}: {test}");
+            named += 1;
+        }
+    }
+    assert!(named > 20, "{named}");
 }

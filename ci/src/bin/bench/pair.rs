@@ -116,8 +116,27 @@ fn yaml(checks: &str) -> String {
     )
 }
 
+/// What joins this monitor's two guests.
+#[derive(Clone, Copy, Debug)]
+enum Wire {
+    Card,
+    Link,
+}
+
+/// The pair on `wire`.
+fn on(wire: Wire, yaml: &str) -> String {
+    let (Wire::Link, Some((guests, rest))) = (wire, yaml.split_once("\ncards:")) else {
+        return yaml.to_owned();
+    };
+    let checks = rest
+        .split_once("\nchecks:")
+        .map_or("", |(_, checks)| checks);
+    let guests = guests.replace("card: fpga0", "link: wire");
+    format!("{guests}\nchecks:{checks}")
+}
+
 /// The rows of this monitor.
-fn ours() -> [f64; 11] {
+fn ours(wire: Wire) -> [f64; 11] {
     let run = |guest: &str, command: &str| {
         let command = serde_json::to_string(command).unwrap_or_default();
         format!("  - run: {{ guest: {guest}, command: {command}, timeout: 300s }}\n")
@@ -126,7 +145,7 @@ fn ours() -> [f64; 11] {
     let mut checks = run("host", &mark);
     WORK.iter()
         .for_each(|(guest, command)| checks += &run(guest, command));
-    let run = Run::new(&yaml(&checks)).with_images();
+    let run = Run::new(&on(wire, &yaml(&checks))).with_images();
     let start = Instant::now();
     let started = run.start();
     let log = started.out().join("console-host.log");
@@ -169,12 +188,13 @@ fn theirs(joint: Joint) -> Result<[f64; 11], Box<dyn std::error::Error>> {
 /// This monitor and QEMU in turns, `runs` times; medians, least and most.
 pub fn beside_qemu(runs: usize) {
     println!(
-        "\n| pair, free, ideal card | vmm | QEMU TCG, stream | QEMU TCG, taps and bridge |\n|---|---|---|---|"
+        "\n| pair, free | vmm, ideal card | vmm, link | QEMU TCG, stream | QEMU TCG, taps and bridge |\n|---|---|---|---|---|"
     );
-    let mut all: [Vec<[f64; 11]>; 3] = Default::default();
+    let mut all: [Vec<[f64; 11]>; 4] = Default::default();
     for _ in 0..runs {
-        all[0].push(ours());
-        for (slot, joint) in [(1, Joint::Stream), (2, Joint::Taps)] {
+        all[0].push(ours(Wire::Card));
+        all[1].push(ours(Wire::Link));
+        for (slot, joint) in [(2, Joint::Stream), (3, Joint::Taps)] {
             match theirs(joint) {
                 Ok(rows) => all[slot].push(rows),
                 Err(error) => eprintln!("SKIP: {joint:?}: {error}"),

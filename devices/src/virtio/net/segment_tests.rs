@@ -1,9 +1,9 @@
 //! Segments read back by parsers that are not ours.
 
+use super::NetSpec;
 use super::feature;
 use super::segment::Segmenter;
 use super::tests::{ALL, Nic, nic_with, pair};
-use super::{NetSpec, tests};
 use crate::net::{Card, Header, LinkSpec, NetBackend, Switch};
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 use fpga_sim::card::{Side, SimCard, SimCardSpec};
@@ -253,16 +253,27 @@ fn guests_with_offloads_get_it_whole() {
     let switch = Switch::new(LinkSpec::default());
     let port = || Box::new(switch.port().unwrap()) as Box<dyn NetBackend>;
     let [mut near, mut far] = pair([port(), port()]);
-    far.fill_rx(64, 2048);
-    let (header, frame) = big(false, false, false, 60_000, 1448);
-    near.send(&header, &frame);
-    far.m.root.request(bus::Bdf::new(0, 3, 0));
-    far.m.service();
-    let (got, bytes) = far.receive().unwrap();
-    assert_eq!((got.gso_type, got.gso_size), (1, 1448));
-    assert_eq!(bytes, frame);
+    // TSO4 and TSO6, with and without ECN, and USO4 and USO6.
+    for (v6, udp, ecn, kind) in [
+        (false, false, false, 1),
+        (true, false, false, 4),
+        (false, false, true, 0x81),
+        (true, false, true, 0x84),
+        (false, true, false, 5),
+        (true, true, false, 5),
+    ] {
+        far.fill_rx(64, 2048);
+        let (mut header, frame) = big(v6, udp, false, 60_000, 1448);
+        header.gso_type |= if ecn { Header::GSO_ECN } else { 0 };
+        near.send(&header, &frame);
+        assert!(near.tx.pop().is_some());
+        far.m.root.request(bus::Bdf::new(0, 3, 0));
+        far.m.service();
+        let (got, bytes) = far.receive().unwrap();
+        assert_eq!((got.gso_type, got.gso_size), (kind, 1448));
+        assert_eq!(bytes, frame);
+    }
     assert_eq!(far.counter("rx0.segmented"), 0);
-    let _ = tests::ALL;
 }
 
 proptest! {
