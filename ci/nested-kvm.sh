@@ -16,6 +16,11 @@
 #       -l FILE     keep the full L1 console here
 # Exit: CMD's status; 124 wall limit; 125 L1 did not boot or died.
 #
+# QEMU 7.2 hangs L1 in many runs: with a thread for each CPU it can keep running
+# code that the kernel has patched meanwhile (docs/kvm.md). Where the installed
+# one is older than 10.0, Debian's backport is fetched and unpacked privately.
+# NESTED_QEMU names another binary, NESTED_APPEND more of L1's command line.
+#
 # Host packages: qemu-system-x86 e2fsprogs kmod tar coreutils perl; to build: apt
 # and mmdebstrap (fetched and unpacked privately when it is not installed). No root needed.
 set -euo pipefail
@@ -28,6 +33,36 @@ PKGS=${NESTED_PKGS:-libc6,libgcc-s1,bash,coreutils,util-linux,mount,hostname,pro
 IMG_MB=${NESTED_IMG_MB:-900}
 OUT_MB=${NESTED_OUT_MB:-256}
 die(){ echo "nested-kvm.sh: $*" >&2; exit 125; }
+
+# Sets QEMU to the command to run.
+choose_qemu(){
+  if [ -n "${NESTED_QEMU:-}" ]; then QEMU=("$NESTED_QEMU"); return; fi
+  QEMU=(qemu-system-x86_64)
+  local v; v=$(qemu-system-x86_64 --version 2>/dev/null | sed -n 's/.*version \([0-9.]*\).*/\1/p')
+  [ "$(printf '%s\n' 10.0 "$v" | sort -V | head -1)" = 10.0 ] && return
+  local d=$CACHE/tools/qemu
+  [ -x "$d/usr/bin/qemu-system-x86_64" ] || fetch_qemu "$d" || true
+  if "$d/usr/bin/qemu-system-x86_64" --version >/dev/null 2>&1; then
+    QEMU=("$d/usr/bin/qemu-system-x86_64" -L "$d/usr/share/qemu" -L "$d/usr/share/seabios")
+  else
+    echo "nested-kvm.sh: QEMU ${v:-?} may hang the machine; no backport of a newer one could be had" >&2
+  fi
+}
+# Unpacks QEMU of this release's backports into a directory.
+fetch_qemu(){
+  local name; name=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+  [ -n "$name" ] || return 1
+  mkdir -p "$CACHE/tools"
+  ( t=$(mktemp -d "$CACHE/tools/fetch.XXXXXX"); trap 'rm -rf "$t"' EXIT; cd "$t"
+    mkdir -p lists/partial cache/archives/partial root
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${NESTED_MIRROR:-http://deb.debian.org/debian} $name-backports main" > sources
+    o=(-qq -o Dir::Etc::sourcelist="$t/sources" -o Dir::Etc::sourceparts=- -o Dir::State::lists="$t/lists" -o Dir::Cache="$t/cache")
+    apt-get "${o[@]}" update && apt-get "${o[@]}" -t "$name-backports" download qemu-system-x86 qemu-system-common qemu-system-data seabios || exit 1
+    for p in *.deb; do dpkg-deb -x "$p" root || exit 1; done
+    root/usr/bin/qemu-system-x86_64 --version >/dev/null || exit 1
+    rm -rf "$1"; mv root "$1"
+  ) >/dev/null 2>&1
+}
 
 le32(){ local i; for i in 0 8 16 24; do printf "\\x$(printf %02x $(($1>>i&255)))"; done; }
 
@@ -101,15 +136,17 @@ run(){
     I) iommu=1;; q) extra=$OPTARG;; l) log=$OPTARG;; *) exit 2;; esac; done
   shift $((OPTIND-1)); [ "${1:-}" = -- ] && shift; [ $# -gt 0 ] || die "no command"
   build
+  choose_qemu
   local d; D=$(mktemp -d "${TMPDIR:-/tmp}/nested.XXXXXX"); d=$D; trap 'rm -rf "$D"' EXIT
   mkdir -p "$d/in/job"; [ -n "$in" ] && cp -a "$in/." "$d/in/job/"
   printf '%q ' "$@" > "$d/in/cmd"; echo >> "$d/in/cmd"
   local mb; mb=$(( $(du -sm "$d/in" | cut -f1) * 5 / 4 + 16 ))
   PATH=$PATH:/sbin:/usr/sbin mkfs.ext4 -q -F -O ^has_journal -d "$d/in" "$d/in.ext4" "${mb}M" >/dev/null
   truncate -s "${OUT_MB}M" "$d/out.raw"; : > "$d/console"
+  # nvme_core.multipath=N: the disks have the same names with every QEMU.
   local args=(-accel tcg,thread=multi -cpu "$cpu" -smp "$s" -m "$m" -nodefaults -no-user-config -display none -no-reboot
     -kernel "$CACHE/current/vmlinuz"
-    -append "console=ttyS0 root=PARTUUID=5453454e-01 rootwait rw rootfstype=ext4 init=/sbin/l1init panic=-1 quiet loglevel=4 mitigations=off nowatchdog net.ifnames=0 random.trust_cpu=on tsc=reliable$([ $iommu = 1 ] && echo ' intel_iommu=on')"
+    -append "console=ttyS0 root=PARTUUID=5453454e-01 rootwait rw rootfstype=ext4 init=/sbin/l1init panic=-1 quiet loglevel=4 mitigations=off nowatchdog net.ifnames=0 random.trust_cpu=on tsc=reliable nvme_core.multipath=N${NESTED_APPEND:+ $NESTED_APPEND}$([ $iommu = 1 ] && echo ' intel_iommu=on')"
     -drive "if=none,id=r,file=$CACHE/current/root.img,format=raw,snapshot=on,cache=unsafe"
     -drive "if=none,id=i,file=$d/in.ext4,format=raw,readonly=on"
     -drive "if=none,id=o,file=$d/out.raw,format=raw,cache=unsafe"
@@ -118,7 +155,7 @@ run(){
   else args+=(-M q35); fi
   args+=(-device nvme,id=n,serial=l1 -device nvme-ns,drive=r,bus=n,nsid=1 -device nvme-ns,drive=i,bus=n,nsid=2 -device nvme-ns,drive=o,bus=n,nsid=3)
   # shellcheck disable=SC2086
-  timeout -k 5 "$t" qemu-system-x86_64 "${args[@]}" $extra </dev/null >"$d/qemu.out" 2>&1 &
+  timeout -k 5 "$t" "${QEMU[@]}" "${args[@]}" $extra </dev/null >"$d/qemu.out" 2>&1 &
   local q=$!; tail -n +1 -f --pid=$q "$d/console" 2>/dev/null & local tp=$!
   local qrc=0; wait $q || qrc=$?; wait $tp 2>/dev/null || true
   cat "$d/qemu.out" >&2; [ -n "$log" ] && cp "$d/console" "$log"
@@ -128,4 +165,4 @@ run(){
   [ -n "$rc" ] || return 125
   return "$rc"
 }
-case ${1:-} in build) build; echo "$CACHE/current";; run) shift; run "$@";; *) sed -n '2,25p' "$0"; exit 2;; esac
+case ${1:-} in build) build; echo "$CACHE/current";; run) shift; run "$@";; *) sed -n '2,/^[^#]/{/^#/p;}' "$0"; exit 2;; esac

@@ -99,11 +99,11 @@ pub fn choose(wish: Wish, kvm: impl FnOnce() -> KvmState) -> Result<Choice, Choi
                     accelerator: Accelerator::Kvm,
                     why,
                 }),
-                KvmState::Interpreted { .. } if wish.insist => Ok(Choice {
+                KvmState::Interpreted(_) if wish.insist => Ok(Choice {
                     accelerator: Accelerator::Kvm,
                     why,
                 }),
-                KvmState::Interpreted { .. } => Err(ChoiceError::Interpreted(state.to_string())),
+                KvmState::Interpreted(_) => Err(ChoiceError::Interpreted(state.to_string())),
                 _ => Err(ChoiceError::NoKvm {
                     advice: state.advice().unwrap_or_default(),
                     state: state.to_string(),
@@ -135,6 +135,7 @@ pub fn choose(wish: Wish, kvm: impl FnOnce() -> KvmState) -> Result<Choice, Choi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accel::probe::Proof;
     use std::time::Duration;
 
     fn wish(accel: Accel) -> Wish {
@@ -152,10 +153,7 @@ mod tests {
         }
     }
     fn interpreted() -> KvmState {
-        KvmState::Interpreted {
-            took: Some(Duration::from_millis(137)),
-            sse: None,
-        }
+        KvmState::Interpreted(Proof::Slow(Duration::from_millis(137)))
     }
     fn never() -> KvmState {
         panic!("KVM does not matter here")

@@ -36,18 +36,24 @@ pub enum KvmState {
         took: Duration,
     },
     /// Guest code is interpreted in software.
-    Interpreted {
-        /// CPU time of the loop, if it came to its end.
-        took: Option<Duration>,
-        /// What the SSE instruction did instead of working.
-        sse: Option<String>,
-    },
+    Interpreted(Proof),
     /// There is none.
     Absent,
     /// It is there, and this user may not use it.
     NoPermission,
     /// It is there and cannot be used.
     Broken(String),
+}
+
+/// What shows that guest code is interpreted. One proof is enough.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// What the SSE instruction did instead of working.
+    Sse(String),
+    /// CPU time of the loop.
+    Slow(Duration),
+    /// What the loop did instead of ending.
+    Loop(String),
 }
 
 impl KvmState {
@@ -59,7 +65,7 @@ impl KvmState {
     pub fn advice(&self) -> Option<String> {
         match self {
             Self::Native { .. } => None,
-            Self::Interpreted { .. } => {
+            Self::Interpreted(_) => {
                 Some("use a machine with hardware virtualisation (vmx or svm in /proc/cpuinfo)".to_owned())
             }
             Self::Absent => Some(
@@ -85,17 +91,14 @@ impl fmt::Display for KvmState {
                     ms(&LIMIT)
                 )
             }
-            Self::Interpreted { took, sse } => {
+            Self::Interpreted(proof) => {
                 f.write_str("interpreted (kvm_pvm or similar; ring 0: ")?;
-                match sse {
-                    Some(how) => write!(f, "SSE does not work: {how}")?,
-                    None => f.write_str("SSE works")?,
-                }
-                match took {
-                    Some(took) => {
-                        write!(f, "; {LOOP} loops in {}, limit {})", ms(took), ms(&LIMIT))
+                match proof {
+                    Proof::Sse(how) => write!(f, "SSE does not work: {how})"),
+                    Proof::Slow(took) => {
+                        write!(f, "{LOOP} loops in {}, limit {})", ms(took), ms(&LIMIT))
                     }
-                    None => write!(f, "; {LOOP} loops did not end)"),
+                    Proof::Loop(how) => write!(f, "{LOOP} loops did not end: {how})"),
                 }
             }
             Self::Absent => f.write_str("absent (there is no /dev/kvm)"),
@@ -115,9 +118,8 @@ fn probe() -> KvmState {
     if !Path::new("/dev/kvm").exists() {
         return KvmState::Absent;
     }
-    let measured = || -> Result<_, KvmError> { Ok((run(SSE)?, measure()?)) };
-    match measured() {
-        Ok((sse, took)) => judge(sse, took),
+    match examine(run) {
+        Ok(state) => state,
         Err(KvmError::Open(error)) if matches!(error.errno(), libc::EACCES | libc::EPERM) => {
             KvmState::NoPermission
         }
@@ -130,31 +132,33 @@ fn probe() -> KvmState {
     }
 }
 
-fn judge(sse: Outcome, took: Option<Duration>) -> KvmState {
-    let sse = match sse {
+/// Judges by what `run` does with the payloads. The SSE instruction comes first:
+/// where it does not work, the loop would take a second and change nothing.
+fn examine(mut run: impl FnMut(&[u8]) -> Result<Outcome, KvmError>) -> Result<KvmState, KvmError> {
+    let wrong = match run(SSE)? {
         Outcome::Value(SSE_RESULT, _) => None,
         Outcome::Value(other, _) => Some(format!("it gave {other:#x}, not {SSE_RESULT:#x}")),
         Outcome::Other(how) => Some(how),
     };
-    match took {
-        Some(took) if sse.is_none() && took < LIMIT => KvmState::Native { took },
-        took => KvmState::Interpreted { took, sse },
+    if let Some(how) = wrong {
+        return Ok(KvmState::Interpreted(Proof::Sse(how)));
     }
-}
-
-/// The shortest time of the loop; `None` when it did not end.
-fn measure() -> Result<Option<Duration>, KvmError> {
-    let mut best = None;
+    let mut best = Duration::MAX;
     for _ in 0..TRIES {
-        let Outcome::Value(LOOP_RESULT, took) = run(COUNT)? else {
-            return Ok(None);
+        let took = match run(COUNT)? {
+            Outcome::Value(LOOP_RESULT, took) => took,
+            Outcome::Value(other, _) => {
+                let how = format!("it gave {other:#x}, not {LOOP_RESULT:#x}");
+                return Ok(KvmState::Interpreted(Proof::Loop(how)));
+            }
+            Outcome::Other(how) => return Ok(KvmState::Interpreted(Proof::Loop(how))),
         };
-        best = Some(best.map_or(took, |best: Duration| best.min(took)));
         if took < LIMIT {
-            break;
+            return Ok(KvmState::Native { took });
         }
+        best = best.min(took);
     }
-    Ok(best)
+    Ok(KvmState::Interpreted(Proof::Slow(best)))
 }
 
 /// How a payload ended.
@@ -260,18 +264,54 @@ fn cpu_time() -> Duration {
 mod tests {
     use super::*;
 
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    /// The verdict on a KVM that does `sse` and then `loops` with the payloads,
+    /// all of which must be asked for.
+    fn verdict(sse: Outcome, loops: Vec<Outcome>) -> KvmState {
+        let mut sse = Some(sse);
+        let mut loops = loops.into_iter();
+        let state = examine(|payload| {
+            Ok(match payload == SSE {
+                true => sse.take().unwrap(),
+                false => loops.next().unwrap(),
+            })
+        });
+        assert!(sse.is_none() && loops.next().is_none());
+        state.unwrap()
+    }
+
     #[test]
     fn judgement() {
-        let ms = Duration::from_millis;
-        let good = || Outcome::Value(SSE_RESULT, ms(0));
-        assert!(judge(good(), Some(ms(14))).is_native());
-        assert!(!judge(good(), Some(ms(137))).is_native());
-        assert!(!judge(good(), None).is_native());
-        assert!(!judge(Outcome::Value(1, ms(0)), Some(ms(2))).is_native());
-        let state = judge(Outcome::Other("KVM internal error 1".into()), Some(ms(137)));
-        let text = state.to_string();
-        for word in ["interpreted", "KVM internal error 1", "137.0 ms", "50.0 ms"] {
-            assert!(text.contains(word), "{text}");
+        let good = || Outcome::Value(SSE_RESULT, MS(0));
+        let took = |ms| Outcome::Value(LOOP_RESULT, MS(ms));
+        let stopped = || Outcome::Other("KVM internal error 1".into());
+        for (loops, best) in [(vec![took(14)], 14), (vec![took(80), took(49)], 49)] {
+            assert_eq!(verdict(good(), loops), KvmState::Native { took: MS(best) });
+        }
+        let slow = vec![took(140), took(137), took(290)];
+        for (sse, loops, words) in [
+            (good(), slow, "200000 loops in 137.0 ms, limit 50.0 ms"),
+            (good(), vec![stopped()], "did not end: KVM internal error 1"),
+            (
+                good(),
+                vec![Outcome::Value(1, MS(2))],
+                "did not end: it gave 0x1",
+            ),
+            (stopped(), vec![], "SSE does not work: KVM internal error 1"),
+            (
+                Outcome::Value(1, MS(0)),
+                vec![],
+                "SSE does not work: it gave 0x1",
+            ),
+        ] {
+            let state = verdict(sse, loops);
+            assert!(!state.is_native());
+            let text = state.to_string();
+            assert!(
+                text.starts_with("interpreted (") && text.contains(words),
+                "{text}"
+            );
         }
     }
 

@@ -124,6 +124,7 @@ fn open(path: impl AsRef<Path>) -> Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accel::probe::Proof;
     use std::time::Duration;
 
     #[test]
@@ -156,10 +157,7 @@ mod tests {
             (KvmState::Absent, "absent"),
             (KvmState::NoPermission, "no permission (join group kvm)"),
             (
-                KvmState::Interpreted {
-                    took: None,
-                    sse: None,
-                },
+                KvmState::Interpreted(Proof::Sse(String::new())),
                 "interpreted",
             ),
         ] {

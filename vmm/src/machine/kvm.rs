@@ -4,8 +4,9 @@
 //! service (a doorbell), it does the devices' work itself before it runs the
 //! guest on: handing it to another thread would cost tens of microseconds. With
 //! ioeventfds the vCPU runs on instead, and a third kind of thread waits for
-//! doorbells and does the work. The device thread, the one that called [`KvmMachine::run`], does what comes from
-//! outside and what has to happen at a time.
+//! doorbells and does the work. The device thread, the one that called
+//! [`KvmMachine::run`], does what comes from outside and what has to happen at a
+//! time.
 
 use super::{Ending, Pause, ServiceFn};
 use crate::accel::kvm::{Kicker, KvmDoorbells, KvmVcpu};

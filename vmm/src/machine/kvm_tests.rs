@@ -233,6 +233,33 @@ fn a_doorbell_is_serviced_before_the_guest_runs_on() {
 }
 
 #[test]
+fn work_that_could_wait_for_more_is_done_before_the_guest_runs_on() {
+    // mov ecx, 100; mov dx, 0x700; 1: out dx, al; loop 1b;
+    // mov dx, 0x600; out dx, al; 2: jmp 2b
+    let code = [
+        0xb9, 0x64, 0x00, 0x00, 0x00, 0x66, 0xba, 0x00, 0x07, 0xee, 0xe2, 0xfd, 0x66, 0xba, 0x00,
+        0x06, 0xee, 0xeb, 0xfe,
+    ];
+    // Like a NIC that gathers frames: at a doorbell it holds them, at the next
+    // service it sends them.
+    let sent = Arc::new(AtomicU64::new(0));
+    let (count, mut held) = (sent.clone(), false);
+    let service = move |now: SimTime| {
+        held = !held;
+        if held {
+            return Next::Before(now + SimTime::from_secs(100));
+        }
+        count.fetch_add(1, Ordering::SeqCst);
+        Next::OnKick
+    };
+    let Some((mut machine, _)) = machine(&code, Box::new(service)) else {
+        return;
+    };
+    assert!(matches!(machine.run(), Pause::Ended(Ending::PowerOff)));
+    assert!(sent.load(Ordering::SeqCst) >= 100);
+}
+
+#[test]
 fn a_device_is_serviced_at_its_time_and_when_kicked() {
     let calls = Arc::new(AtomicU64::new(0));
     let seen = calls.clone();

@@ -9,6 +9,7 @@ use std::collections::btree_map::Entry;
 use std::fmt;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
@@ -16,7 +17,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 /// Most doorbells; KVM has room for 1000 on its bus. Others exit.
 const MOST: usize = 512;
 /// No doorbell is at this address.
-const STOP: u64 = u64::MAX;
+const WAKE: u64 = u64::MAX;
 
 struct Bell {
     event: EventFd,
@@ -28,8 +29,17 @@ struct Bell {
 pub struct KvmDoorbells {
     vm: Arc<KvmVm>,
     epoll: Epoll,
-    stop: EventFd,
-    bells: Mutex<BTreeMap<u64, Bell>>,
+    /// Ends a wait.
+    wake: EventFd,
+    stop: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    bells: BTreeMap<u64, Bell>,
+    /// Rang, and were taken away before anybody looked.
+    left: Vec<(Bdf, u16)>,
 }
 
 impl KvmDoorbells {
@@ -38,29 +48,38 @@ impl KvmDoorbells {
         let this = Self {
             vm,
             epoll: Epoll::new()?,
-            stop: EventFd::new(EFD_NONBLOCK)?,
-            bells: Mutex::default(),
+            wake: EventFd::new(EFD_NONBLOCK)?,
+            stop: AtomicBool::new(false),
+            state: Mutex::default(),
         };
-        let event = EpollEvent::new(EventSet::IN, STOP);
+        let event = EpollEvent::new(EventSet::IN, WAKE);
         this.epoll
-            .ctl(ControlOperation::Add, this.stop.as_raw_fd(), event)?;
+            .ctl(ControlOperation::Add, this.wake.as_raw_fd(), event)?;
         Ok(this)
     }
     /// These are all doorbells from now on. Of two at one address the first
-    /// counts. One that KVM refuses exits, as it would without all this.
+    /// counts. One that KVM refuses exits, as it would without all this. What
+    /// has rung before is not lost: the guest made the write, and may wait.
     pub fn set(&self, doorbells: &[Doorbell]) {
         let mut wanted = BTreeMap::new();
         for bell in doorbells.iter().take(MOST) {
             wanted.entry(bell.address).or_insert((bell.bdf, bell.index));
         }
-        let mut bells = self.lock();
+        let mut state = self.lock();
+        let State { bells, left } = &mut *state;
         bells.retain(|address, bell| {
             let keep = wanted.get(address) == Some(&(bell.bdf, bell.index));
             if !keep {
                 self.remove(*address, bell);
+                if bell.event.read().is_ok() {
+                    left.push((bell.bdf, bell.index));
+                }
             }
             keep
         });
+        if !left.is_empty() {
+            self.wake();
+        }
         for (address, (bdf, index)) in wanted {
             if let Entry::Vacant(free) = bells.entry(address) {
                 match self.add(address, bdf, index) {
@@ -102,19 +121,26 @@ impl KvmDoorbells {
     /// Waits until doorbells ring and adds them to `rung`; `false` when
     /// [`KvmDoorbells::stop`] was called.
     pub fn wait(&self, rung: &mut Vec<(Bdf, u16)>) -> bool {
+        let left = std::mem::take(&mut self.lock().left);
+        if !left.is_empty() {
+            rung.extend(left);
+            return true;
+        }
         let mut events = [EpollEvent::default(); 32];
         let n = match self.epoll.wait(-1, &mut events) {
             Ok(n) => n,
             Err(error) => return error.kind() == io::ErrorKind::Interrupted,
         };
-        let bells = self.lock();
+        let state = self.lock();
         for event in events.iter().take(n) {
-            if event.data() == STOP {
-                let _ = self.stop.read();
-                return false;
+            if event.data() == WAKE {
+                let _ = self.wake.read();
+                if self.stop.swap(false, Ordering::SeqCst) {
+                    return false;
+                }
             }
             // One that is gone meanwhile says nothing any more.
-            if let Some(bell) = bells.get(&event.data())
+            if let Some(bell) = state.bells.get(&event.data())
                 && bell.event.read().is_ok()
             {
                 rung.push((bell.bdf, bell.index));
@@ -124,18 +150,74 @@ impl KvmDoorbells {
     }
     /// Ends the wait.
     pub fn stop(&self) {
-        // Cannot fail: nobody else writes.
-        let _ = self.stop.write(1);
+        self.stop.store(true, Ordering::SeqCst);
+        self.wake();
     }
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Bell>> {
-        self.bells.lock().unwrap_or_else(PoisonError::into_inner)
+    fn wake(&self) {
+        // Cannot fail: the count never comes near its end.
+        let _ = self.wake.write(1);
+    }
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for KvmDoorbells {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KvmDoorbells")
-            .field("bells", &self.lock().len())
+            .field("bells", &self.lock().bells.len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accel::kvm::KvmError;
+    use bus::create_ram;
+
+    #[test]
+    fn a_doorbell_that_rang_before_it_was_moved_is_heard() {
+        let ram = Arc::new(create_ram(&[(0, 4096)]).unwrap());
+        let vm = match KvmVm::new(ram, true) {
+            Ok(vm) => vm,
+            Err(KvmError::Open(error)) => {
+                println!("SKIP: /dev/kvm: {error}");
+                return;
+            }
+            Err(error) => panic!("{error}"),
+        };
+        let bells = KvmDoorbells::new(vm).unwrap();
+        let bdf = Bdf::new(0, 3, 0);
+        let at = |address, index| Doorbell {
+            address,
+            bdf,
+            index,
+        };
+        let ring = |address| bells.lock().bells[&address].event.write(1).unwrap();
+        let heard = || {
+            let mut rung = Vec::new();
+            assert!(bells.wait(&mut rung));
+            rung.sort_unstable();
+            rung
+        };
+        bells.set(&[at(0x20_0000, 0), at(0x20_0004, 1), at(0x20_0008, 2)]);
+        for address in [0x20_0000, 0x20_0008] {
+            ring(address);
+        }
+        // Queue 0 moves, queue 1 stays, queue 2 goes.
+        bells.set(&[at(0x30_0000, 0), at(0x20_0004, 1)]);
+        assert_eq!(heard(), [(bdf, 0), (bdf, 2)]);
+        // What is left of that is no ring of another one, nor a stop.
+        ring(0x20_0004);
+        let mut all = heard();
+        if all.is_empty() {
+            all = heard();
+        }
+        assert_eq!(all, [(bdf, 1)]);
+        ring(0x30_0000);
+        assert_eq!(heard(), [(bdf, 0)]);
+        bells.stop();
+        assert!(!bells.wait(&mut Vec::new()));
     }
 }
