@@ -12,8 +12,12 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::str::FromStr;
 
-/// Packets that wait in the interface while the ring is full.
-const QUEUE: libc::c_int = 4096;
+/// Memory for packets that wait in the interface while the ring is full. Linux
+/// never stops the queue of a TUN device, nor lets the socket feel it: what the
+/// queue does not hold is lost. More of it only makes the wait longer.
+const QUEUE_BYTES: u32 = 8 << 20;
+/// What the kernel needs for a packet besides its bytes, about.
+const PACKET_EXTRA: u32 = 600;
 
 /// An address and its prefix length.
 #[derive(Clone, Copy, Debug)]
@@ -137,10 +141,9 @@ fn set_up(spec: &InterfaceSpec) -> Result<()> {
     let mut mtu = request(&spec.name)?;
     mtu.ifr_ifru.ifru_mtu = spec.mtu as libc::c_int;
     ioctl(fd, libc::SIOCSIFMTU as _, &mut mtu).context("MTU")?;
-    // A datagram of 64 KiB is 45 packets at once, and the ring may be full.
     let mut queue = request(&spec.name)?;
     // An `int` at the start of the union, as the MTU is.
-    queue.ifr_ifru.ifru_mtu = QUEUE;
+    queue.ifr_ifru.ifru_mtu = (QUEUE_BYTES / (spec.mtu + PACKET_EXTRA)) as libc::c_int;
     ioctl(fd, libc::SIOCSIFTXQLEN as _, &mut queue).context("queue length")?;
     if let Some(Address(address, prefix)) = spec.address {
         let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);

@@ -28,9 +28,9 @@ struct Args {
     /// IPv4 address and prefix, such as 10.10.10.1/24.
     #[arg(long)]
     address: Option<interface::Address>,
-    /// Largest packet, 68 to 65521.
-    #[arg(long, default_value_t = 1500, value_parser = clap::value_parser!(u32).range(68..=65_521))]
-    mtu: u32,
+    /// Largest packet, 68 to 65535 (the default for TUN; for TAP it is 1500).
+    #[arg(long, value_parser = clap::value_parser!(u32).range(68..=65_535))]
+    mtu: Option<u32>,
     /// A TAP interface (Ethernet) instead of TUN (IP): what a virtio-net on the
     /// other side needs.
     #[arg(long)]
@@ -91,7 +91,8 @@ fn main() -> Result<()> {
     let interface = Interface::open(&InterfaceSpec {
         name: args.name.clone(),
         tap: args.tap,
-        mtu: args.mtu,
+        // The ring carries any packet; what is behind a bridge may not.
+        mtu: args.mtu.unwrap_or(if args.tap { 1500 } else { 65_535 }),
         address: args.address,
     })?;
     eprintln!("vnet-agent: {} is up", args.name);
