@@ -226,6 +226,8 @@ pub enum Code {
     Isb,
     /// Selects the stack pointer.
     SpSel,
+    /// `a` the value.
+    Pan,
     /// DAIFSet (`d` 6) or DAIFClr (`d` 7) of `a`.
     Daif,
     /// Read of the system register `disp`.

@@ -10,6 +10,17 @@ pub(super) const SYNCHRONOUS: u64 = 0;
 pub(super) const IRQ: u64 = 0x80;
 pub(super) const FIQ: u64 = 0x100;
 
+/// Bit of PSTATE.PAN in SPSR_EL1 and in the register PAN.
+pub(super) const PAN: u32 = 22;
+
+/// Sets PSTATE.PAN. What EL1 could reach before it must miss the soft TLB after.
+pub(super) fn set_pan(cpu: &mut C, on: bool) {
+    if on && !cpu.s.p.pan {
+        cpu.flush_nonglobal_of(0);
+    }
+    cpu.s.p.pan = on;
+}
+
 /// PSTATE as SPSR_EL1 holds it.
 pub(super) fn spsr(s: &Aarch64State) -> u64 {
     let mode = match (s.p.el, s.p.sp_sel) {
@@ -17,7 +28,11 @@ pub(super) fn spsr(s: &Aarch64State) -> u64 {
         (_, false) => 4,
         (_, true) => 5,
     };
-    u64::from(s.nzcv()) | u64::from(s.p.ss_il & 3) << 20 | u64::from(s.p.daif & 15) << 6 | mode
+    u64::from(s.nzcv())
+        | u64::from(s.p.pan) << PAN
+        | u64::from(s.p.ss_il & 3) << 20
+        | u64::from(s.p.daif & 15) << 6
+        | mode
 }
 
 /// Changes level and stack pointer.
@@ -57,6 +72,9 @@ pub(super) fn enter(cpu: &mut C, kind: u64, back: u64) {
     s.p.daif = 15;
     s.p.ss_il = 0;
     s.pc = (s.sys.vbar & !0x7ff) + from + kind;
+    if s.sys.sctlr & mmu::SCTLR_SPAN == 0 {
+        set_pan(cpu, true);
+    }
     cpu.set_mode(0);
     update_mask(cpu);
 }
@@ -106,6 +124,8 @@ pub(super) fn eret(cpu: &mut C, _: &O) -> Flow {
     s.exclusive = None;
     s.set_nzcv(spsr as u32);
     s.p.daif = (spsr >> 6 & 15) as u8;
+    set_pan(cpu, spsr >> PAN & 1 != 0);
+    let s = &mut cpu.s;
     let target = s.sys.elr;
     let (el, sp_sel) = match spsr & 0x1f {
         0 => (0, false),

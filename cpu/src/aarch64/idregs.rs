@@ -32,6 +32,10 @@ pub(super) fn read(sys: &SystemRegs, crm: u32, op2: u32) -> Option<u64> {
         // ID_AA64MMFR0_EL1: 48-bit physical addresses, 16-bit ASIDs, 4 KiB
         // granule only.
         (7, 0) => 0xf << 24 | 2 << 4 | 5,
+        // ID_AA64MMFR1_EL1: PAN.
+        (7, 1) => 1 << 20,
+        // ID_AA64MMFR2_EL1: E0PD.
+        (7, 2) => 1 << 60,
         _ => 0,
     })
 }

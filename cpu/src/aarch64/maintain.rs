@@ -92,6 +92,7 @@ fn touch(cpu: &mut C, op: &O, access: Access) -> Flow {
     let va = cpu.s.r.get(op.a);
     let mode = cpu.mode();
     let found = match access {
+        _ if mode == 0 && cpu.s.p.pan => mmu::physical_past_pan(cpu, va, access, mode).map(|_| ()),
         Access::Write => cpu.probe_write(va, 1, mode),
         _ => cpu.host_read(va, 1, mode).map(|_| ()),
     };

@@ -8,6 +8,8 @@ use crate::engine::{Access, Flow, Page};
 pub(super) const SCTLR_M: u64 = 1;
 /// SCTLR_EL1.A: all accesses are checked for alignment.
 pub(super) const SCTLR_A: u64 = 1 << 1;
+/// SCTLR_EL1.SPAN: exceptions leave PSTATE.PAN alone.
+pub(super) const SCTLR_SPAN: u64 = 1 << 23;
 /// SCTLR_EL1.WXN: writable memory is never executable.
 pub(super) const SCTLR_WXN: u64 = 1 << 19;
 
@@ -118,13 +120,14 @@ pub(super) fn walk(cpu: &mut C, va: u64, access: Access, mode: u8) -> Result<Pag
         return flat(cpu, va, access);
     }
     let high = va >> 55 & 1 != 0;
-    // TCR_EL1: TxSZ, EPDx.
+    // TCR_EL1: TxSZ, EPDx, E0PDx.
     let half = if high { sys.tcr >> 16 } else { sys.tcr };
     let unused = (half as u32 & 63).clamp(16, 39);
     let width = 64 - unused;
     let off = half >> 7 & 1 != 0;
     let top = if high { !va } else { va };
-    if off || top >> width != 0 {
+    let barred = mode != 0 && sys.tcr >> (55 + u32::from(high)) & 1 != 0;
+    if off || barred || top >> width != 0 {
         return Err(fault(cpu, va, access, status::TRANSLATION));
     }
     let out_bits = match sys.tcr >> 32 & 7 {
@@ -136,7 +139,7 @@ pub(super) fn walk(cpu: &mut C, va: u64, access: Access, mode: u8) -> Result<Pag
         _ => PA_BITS,
     };
     let ttbr = sys.ttbr[usize::from(high)];
-    let (sctlr, mair) = (sys.sctlr, sys.mair);
+    let (sctlr, mair, pan) = (sys.sctlr, sys.mair, cpu.s.p.pan);
     let mut level = 4 - (width - 12).div_ceil(9);
     // Table attributes of the levels above: APTable, UXNTable, PXNTable.
     let (mut no_user, mut no_write, mut uxn, mut pxn) = (false, false, false, false);
@@ -183,7 +186,9 @@ pub(super) fn walk(cpu: &mut C, va: u64, access: Access, mode: u8) -> Result<Pag
         pxn |= entry >> 53 & 1 != 0;
         let wxn = sctlr & SCTLR_WXN != 0;
         let (read, write, exec) = if mode == 0 {
-            (true, write, !(pxn || write && (user || wxn)))
+            let barred = user && pan;
+            let exec = !(pxn || write && (user || wxn));
+            (!barred, write && !barred, exec)
         } else {
             let write = write && user;
             (user, write, !(uxn || write && wxn))
@@ -207,7 +212,8 @@ pub(super) fn walk(cpu: &mut C, va: u64, access: Access, mode: u8) -> Result<Pag
             read,
             write,
             exec,
-            global: entry >> 11 & 1 == 0,
+            // PSTATE.PAN has to find what it bars.
+            global: entry >> 11 & 1 == 0 && !(mode == 0 && user),
             slow: sctlr & SCTLR_A != 0 || (device && cpu.extra.strict_alignment),
         });
     }
@@ -216,11 +222,25 @@ pub(super) fn walk(cpu: &mut C, va: u64, access: Access, mode: u8) -> Result<Pag
 /// PAR_EL1 for an address translation instruction.
 pub(super) fn translate_to_par(cpu: &mut C, va: u64, access: Access, mode: u8) -> u64 {
     let saved = cpu.trap;
-    let par = match cpu.physical(va, access, mode) {
+    let par = match physical_past_pan(cpu, va, access, mode) {
         // Normal write-back, inner shareable.
         Ok(pa) => pa & 0x0000_ffff_ffff_f000 | 0xff << 56 | 1 << 9 | 3 << 7,
         Err(_) => u64::from(cpu.trap.esr & 0x3f) << 1 | 1,
     };
     cpu.trap = saved;
     par | 1 << 11
+}
+
+/// The physical address of `va` for an instruction that PSTATE.PAN does not
+/// hold for.
+pub(super) fn physical_past_pan(
+    cpu: &mut C,
+    va: u64,
+    access: Access,
+    mode: u8,
+) -> Result<u64, Flow> {
+    let pan = std::mem::replace(&mut cpu.s.p.pan, false);
+    let found = cpu.physical(va, access, mode);
+    cpu.s.p.pan = pan;
+    found
 }

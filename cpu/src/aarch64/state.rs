@@ -58,6 +58,8 @@ pub struct Pstate {
     pub sp_sel: bool,
     /// DAIF mask bits as in SPSR: D 8, A 4, I 2, F 1.
     pub daif: u8,
+    /// PAN: EL1 may not read or write what EL0 may.
+    pub pan: bool,
     /// Software step, illegal state: SPSR bits 21 and 20.
     pub ss_il: u8,
 }
@@ -199,13 +201,14 @@ impl Aarch64State {
         // Writing to a string cannot fail.
         let _ = writeln!(
             out,
-            "pc {:016x} sp {:016x} nzcv {:x} el {} spsel {} daif {:x}",
+            "pc {:016x} sp {:016x} nzcv {:x} el {} spsel {} daif {:x} pan {}",
             self.pc,
             self.sp(),
             self.nzcv() >> 28,
             self.p.el,
             u8::from(self.p.sp_sel),
-            self.p.daif
+            self.p.daif,
+            u8::from(self.p.pan)
         );
         for n in (0..30).step_by(3) {
             let _ = writeln!(

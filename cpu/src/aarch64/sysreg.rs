@@ -130,6 +130,7 @@ pub(super) fn read(insn: u32, mode: u8) -> Option<O> {
         // Within reach of EL0, some of them by permission.
         _ if id == key(3, 3, 4, 2, 0) => nzcv,
         _ if id == key(3, 3, 4, 2, 1) => daif,
+        _ if id == key(3, 0, 4, 2, 3) && mode == 0 => pan,
         _ if id == key(3, 3, 4, 4, 0) => get!(fpcr),
         _ if id == key(3, 3, 4, 4, 1) => get!(fpsr),
         _ if id == key(3, 3, 13, 0, 2) || id == key(3, 3, 13, 0, 3) => plain_read(id)?,
@@ -202,6 +203,7 @@ pub(super) fn write(insn: u32, mode: u8) -> Option<Last> {
     let (run, last): (H, bool) = match id {
         _ if id == key(3, 3, 4, 2, 0) => (nzcv_write, false),
         _ if id == key(3, 3, 4, 2, 1) => (daif_write, false),
+        _ if id == key(3, 0, 4, 2, 3) && mode == 0 => (pan_write, false),
         _ if id == key(3, 3, 4, 4, 0) => (fpcr_write, false),
         _ if id == key(3, 3, 4, 4, 1) => (fpsr_write, false),
         _ if id == key(3, 3, 13, 0, 2) => (plain_write(id)?, false),
@@ -313,6 +315,15 @@ fn nzcv(cpu: &mut C, op: &O) -> Flow {
 fn nzcv_write(cpu: &mut C, op: &O) -> Flow {
     let value = cpu.s.r.get(op.a);
     cpu.s.set_nzcv(value as u32);
+    Flow::Next
+}
+fn pan(cpu: &mut C, op: &O) -> Flow {
+    let value = u64::from(cpu.s.p.pan) << exception::PAN;
+    set::<true>(cpu, op.a, value)
+}
+fn pan_write(cpu: &mut C, op: &O) -> Flow {
+    let value = cpu.s.r.get(op.a);
+    exception::set_pan(cpu, value >> exception::PAN & 1 != 0);
     Flow::Next
 }
 fn fpcr_write(cpu: &mut C, op: &O) -> Flow {

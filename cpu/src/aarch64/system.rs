@@ -64,6 +64,13 @@ fn special(insn: u32, mode: u8) -> Option<Last> {
             };
             Some((op, false))
         }
+        (0, 4, 4) if mode == 0 => {
+            let op = O {
+                a: crm,
+                ..op(Code::Pan, pan)
+            };
+            Some((op, false))
+        }
         (3, 4, 6 | 7) => {
             let run = if op2 == 6 {
                 daif_set as H
@@ -106,6 +113,10 @@ fn isb(cpu: &mut C, op: &O) -> Flow {
 }
 fn sp_sel(cpu: &mut C, op: &O) -> Flow {
     exception::select(&mut cpu.s, 1, op.a & 1 != 0);
+    Flow::Next
+}
+fn pan(cpu: &mut C, op: &O) -> Flow {
+    exception::set_pan(cpu, op.a & 1 != 0);
     Flow::Next
 }
 fn daif_set(cpu: &mut C, op: &O) -> Flow {

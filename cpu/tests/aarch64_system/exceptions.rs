@@ -55,7 +55,8 @@ fn syndromes() {
             undefined,
             0,
         ),
-        ("msr pan", 0xd500_419f, false, SAME, undefined, 0),
+        ("msr uao", 0xd500_417f, false, SAME, undefined, 0),
+        ("msr pan at EL0", 0xd500_419f, true, LOWER, undefined, 0),
         ("eret at EL0", ERET, true, LOWER, undefined, 0),
         // Traps that SCTLR_EL1 and CNTKCTL_EL1 control, all off at reset.
         (

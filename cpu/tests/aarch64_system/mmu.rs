@@ -394,3 +394,95 @@ fn zeroing_a_line() {
         assert_eq!(bare.get64(PAGE + 0x40 + i * 8), expected, "{i}");
     }
 }
+
+#[test]
+fn user_code_can_be_kept_out_of_a_half() {
+    // TCR_EL1.E0PD1; the high half has the tables of the low one.
+    for (tcr, user, expected) in [
+        (TCR, true, None),
+        (TCR | 1 << 56, true, Some(DATA | 4)),
+        (TCR | 1 << 56, false, None),
+    ] {
+        let mut bare = mapped(&[LOAD, STAY, STAY], PAGE | AF | USER | 3);
+        bare.cpu.s.sys.ttbr[1] = L0;
+        bare.cpu.s.sys.tcr = tcr;
+        bare.cpu.s.set_x(0, 0xffff << 48 | VA);
+        if user {
+            to_user(&mut bare);
+        }
+        bare.steps(1);
+        let (vector, esr, _) = bare.taken();
+        let fault = (vector == 0x200 || vector == 0x400).then_some(esr);
+        assert_eq!(fault, expected, "tcr {tcr:x}, user {user}");
+    }
+}
+
+/// MSR PAN, #0 and #1.
+const PAN_OFF: u32 = 0xd500_409f;
+const PAN_ON: u32 = 0xd500_419f;
+
+#[test]
+fn privileged_access_never() {
+    let barred = |write| Some((DATA + FROM_EL1) | 0xf | write);
+    for (name, entry, code, expected) in [
+        (
+            "a load that hit before",
+            USER,
+            [LOAD, PAN_ON, LOAD],
+            barred(0),
+        ),
+        ("a store", USER, [STORE, PAN_ON, STORE], barred(WNR)),
+        ("off again", USER, [PAN_ON, PAN_OFF, STORE], None),
+        ("a kernel page", 0, [LOAD, PAN_ON, STORE], None),
+        ("ldtr", USER, [LOAD, PAN_ON, 0xf840_0801], None),
+        ("dc cvau", USER, [NOP, PAN_ON, 0xd50b_7b20], None),
+        ("dc zva", USER, [NOP, PAN_ON, 0xd50b_7420], barred(WNR)),
+        // As the register: msr s3_0_c4_c2_3, x3.
+        ("by register", USER, [LOAD, 0xd518_4263, LOAD], barred(0)),
+        (
+            "a page of one space",
+            USER | NG,
+            [LOAD, PAN_ON, LOAD],
+            barred(0),
+        ),
+    ] {
+        let mut bare = mapped(&code, PAGE | AF | entry | 3);
+        bare.put(CODE + 12, &[STAY]);
+        bare.cpu.s.set_x(0, VA);
+        bare.cpu.s.set_x(3, 1 << 22);
+        bare.steps(3);
+        let (vector, esr, back) = bare.taken();
+        let fault = (vector == 0x200).then_some(esr);
+        assert_eq!(fault, expected, "{name}");
+        if expected.is_some() {
+            assert_eq!(back, CODE + 8, "{name}");
+            assert_eq!(bare.cpu.s.sys.spsr >> 22 & 1, 1, "{name}");
+        }
+    }
+}
+
+#[test]
+fn translation_by_instruction_is_not_barred() {
+    // at s1e1r, x0; mrs x1, par_el1
+    let code = [PAN_ON, 0xd508_7800, mrs((3, 0, 7, 4, 0), 1)];
+    let mut bare = mapped(&code, PAGE | AF | USER | 3);
+    bare.cpu.s.set_x(0, VA);
+    bare.steps(3);
+    assert_eq!(bare.cpu.s.x(1) & 0x0000_ffff_ffff_f001, PAGE);
+}
+
+#[test]
+fn exceptions_set_pan_and_returns_restore_it() {
+    const SPAN: u64 = 1 << 23;
+    const PAN: (u32, u32, u32, u32, u32) = (3, 0, 4, 2, 3);
+    for (sctlr, inside) in [(0, 1 << 22), (SPAN, 0)] {
+        // svc; then mrs x2, pan
+        let mut bare = mapped(&[0xd400_0001, mrs(PAN, 2), STAY], PAGE | AF | 3);
+        bare.put(VECTORS + 0x200, &[mrs(PAN, 1), ERET]);
+        let sys = &mut bare.cpu.s.sys;
+        sys.sctlr = sys.sctlr & !SPAN | sctlr;
+        bare.cpu.s.set_x(2, 1);
+        bare.steps(4);
+        assert_eq!((bare.cpu.s.x(1), bare.cpu.s.x(2)), (inside, 0));
+    }
+}
