@@ -50,12 +50,15 @@ choose_qemu(){
 }
 # Unpacks QEMU of this release's backports into a directory.
 fetch_qemu(){
-  local name; name=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+  local name mirror; name=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
   [ -n "$name" ] || return 1
+  # where this machine's own apt gets that release from
+  mirror=$(apt-get indextargets --format '$(CODENAME) $(REPO_URI)' 2>/dev/null | sed -n "s/^$name //p" | head -1)
+  [ -n "$mirror" ] || return 1
   mkdir -p "$CACHE/tools"
   ( t=$(mktemp -d "$CACHE/tools/fetch.XXXXXX"); trap 'rm -rf "$t"' EXIT; cd "$t"
     mkdir -p lists/partial cache/archives/partial root
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${NESTED_MIRROR:-http://deb.debian.org/debian} $name-backports main" > sources
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $name-backports main" > sources
     o=(-qq -o Dir::Etc::sourcelist="$t/sources" -o Dir::Etc::sourceparts=- -o Dir::State::lists="$t/lists" -o Dir::Cache="$t/cache")
     apt-get "${o[@]}" update && apt-get "${o[@]}" -t "$name-backports" download qemu-system-x86 qemu-system-common qemu-system-data seabios || exit 1
     for p in *.deb; do dpkg-deb -x "$p" root || exit 1; done
