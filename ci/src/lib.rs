@@ -1,8 +1,10 @@
 //! End-to-end tests: they run the `vmm` command as a user would.
 
 mod namespace;
+mod program;
 
 pub use namespace::{Background, Namespace};
+pub use program::program;
 
 pub mod qemu;
 

@@ -4,7 +4,9 @@
 #![allow(clippy::disallowed_methods)] // It measures host time.
 
 use guest_images::agent::{AgentEvent, Client};
-use guest_images::{Arch, Cache, GuestNic, GuestSetup, ImageSpec, Silent, overlay_cpio};
+use guest_images::{
+    Arch, Cache, GuestNic, GuestSetup, ImageSpec, OverlayEntry, Silent, overlay_cpio,
+};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -100,7 +102,7 @@ impl QemuPair {
                 ),
                 Joint::Taps => format!("tap,id=n0,ifname=tap{index},script=no,downscript=no"),
             };
-            ends.push(spawn(&cache, arch, &net, space.as_ref(), dir.path())?);
+            ends.push(spawn(&cache, arch, &net, space.as_ref(), dir.path(), &[])?);
             if joint == Joint::Stream {
                 wait_for(&wire)?;
             }
@@ -145,6 +147,35 @@ impl QemuPair {
     }
 }
 
+/// One guest with no network, and files put into it.
+#[derive(Debug)]
+pub struct QemuGuest {
+    guest: Guest,
+    _dir: tempfile::TempDir,
+}
+
+impl QemuGuest {
+    /// Starts it and waits until its agent answers.
+    ///
+    /// # Errors
+    /// What is missing, such as the program.
+    pub fn start(arch: Arch, files: &[OverlayEntry]) -> Result<Self, Error> {
+        let dir = tempfile::tempdir()?;
+        let cache = Cache::open_default()?;
+        let net = "hubport,id=n0,hubid=0";
+        let mut guest = spawn(&cache, arch, net, None, dir.path(), files)?;
+        guest.ready()?;
+        Ok(Self { guest, _dir: dir })
+    }
+    /// Runs a command and returns what it printed.
+    ///
+    /// # Errors
+    /// The guest does not answer.
+    pub fn run(&mut self, command: &str) -> Result<String, Error> {
+        self.guest.run(command)
+    }
+}
+
 fn wait_for(path: &Path) -> Result<(), Error> {
     for _ in 0..2000 {
         if path.exists() {
@@ -173,6 +204,7 @@ fn spawn(
     net: &str,
     space: Option<&Space>,
     dir: &Path,
+    files: &[OverlayEntry],
 ) -> Result<Guest, Error> {
     let mut spec = ImageSpec::new(arch);
     spec.packages = vec!["iperf3".to_owned()];
@@ -206,7 +238,9 @@ fn spawn(
     };
     let mut initrd = std::fs::read(&image.initrd)?;
     initrd.resize(initrd.len().next_multiple_of(512), 0);
-    initrd.extend(overlay_cpio(&setup.entries())?);
+    let mut entries = setup.entries();
+    entries.extend_from_slice(files);
+    initrd.extend(overlay_cpio(&entries)?);
     let path = |what: &str| dir.join(format!("{what}-{name}")).display().to_string();
     std::fs::write(path("initrd"), initrd)?;
     let agent = format!("socket,id=agent,path={},server=on,wait=off", path("agent"));

@@ -38,14 +38,19 @@ const SIZES: &str = "[56, 64, 128, 256, 469, 470, 471, 512, 1024, 1400, 1471, 14
                      2000, 2048, 65507]";
 
 fn matrix(mode: &str, profile: &str) {
+    matrix_under(&[], mode, profile, 30);
+}
+
+fn matrix_under(prefix: &[&str], mode: &str, profile: &str, count: u32) {
     let checks = format!(
-        "  - ping: {{ from: host, to: board, size: {SIZES}, count: 30, interval: 5ms }}\n  \
-           - ping: {{ from: board, to: host, size: {SIZES}, count: 30, interval: 5ms }}\n"
+        "  - ping: {{ from: host, to: board, size: {SIZES}, count: {count}, interval: 5ms }}\n  \
+           - ping: {{ from: board, to: host, size: {SIZES}, count: {count}, interval: 5ms }}\n"
     );
     let ended = Run::new(&pair(&checks))
         .arg("--time")
         .arg(mode)
         .set(format!("cards.fpga0.dma.profile={profile}"))
+        .under(prefix)
         .end()
         .expect(0);
     assert_eq!(ended.rows("ping").len(), 34);
@@ -55,6 +60,12 @@ fn matrix(mode: &str, profile: &str) {
 #[test]
 fn loss_matrix_lockstep_ideal() {
     matrix("lockstep", "ideal");
+}
+
+/// Every block compiled when it is entered first.
+#[test]
+fn loss_matrix_compiled_at_once() {
+    matrix_under(&["env", "VMM_JIT=1"], "lockstep", "ideal", 5);
 }
 
 #[test]

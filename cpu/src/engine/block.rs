@@ -74,6 +74,9 @@ pub struct Block<I: Isa> {
     /// Entries since it was decoded.
     #[cfg(feature = "jit")]
     pub(super) heat: u32,
+    /// Which block of its place this is.
+    #[cfg(feature = "jit")]
+    pub(super) serial: u64,
     /// In the cache, and so in memory as long as anything leads to it.
     #[cfg(feature = "jit")]
     pub(super) cached: bool,
@@ -162,6 +165,8 @@ impl<I: Isa> BlockBuilder<I> {
             code: 0,
             #[cfg(feature = "jit")]
             heat: 0,
+            #[cfg(feature = "jit")]
+            serial: 0,
             #[cfg(feature = "jit")]
             cached: false,
             #[cfg(feature = "jit")]
@@ -438,6 +443,10 @@ impl<I: Isa> BlockCache<I> {
             self.graveyard.clear();
         }
         self.decoded += 1;
+        #[cfg(feature = "jit")]
+        {
+            block.serial = self.decoded;
+        }
         self.cached_ops += block.ops.len();
         let (pa, mode) = (block.pa, block.mode);
         let index = self.free.pop().unwrap_or_else(|| {

@@ -90,7 +90,10 @@ impl<I: Isa> Cpu<I> {
             threshold: 0,
         };
         #[cfg(feature = "jit")]
-        cpu.set_jit(super::jit::JitConfig::from_env());
+        {
+            let free = matches!(cpu.clock, Clock::Source(_));
+            cpu.set_jit(super::jit::JitConfig::from_env(free));
+        }
         cpu
     }
     /// The program counter. Inside a handler it is stale: use

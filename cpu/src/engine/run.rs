@@ -24,19 +24,12 @@ enum Stop {
 /// The block of an instruction that crosses a page.
 pub(super) struct Crossing<I: Isa> {
     pc: u64,
-    bytes: Vec<u8>,
+    bytes: [u8; LONGEST],
+    len: usize,
     block: Box<Block<I>>,
 }
 
 impl<I: Isa> Crossing<I> {
-    /// Whether it is of the instruction at `pc`, which begins with these bytes,
-    /// all that are in its page.
-    fn begins(&self, pc: u64, mode: u8, start: &[u8]) -> bool {
-        self.pc == pc
-            && self.block.mode == mode
-            && self.bytes.len() > start.len()
-            && self.bytes.starts_with(start)
-    }
     /// Makes it match nothing.
     pub(super) fn forget(&mut self) {
         self.block.mode = u8::MAX;
@@ -323,8 +316,48 @@ impl<I: Isa> Cpu<I> {
         self.fetch_block(pc)
     }
 
+    /// The instruction at `pc`, if it crosses into the next page, was decoded
+    /// before, both pages are in the TLB and the bytes are still the same.
+    #[inline]
+    fn known_crossing(&mut self, pc: u64) -> Option<BlockPtr<I>> {
+        let left = PAGE_SIZE - (pc & (PAGE_SIZE - 1));
+        if left >= I::MAX_LEN as u64 {
+            return None;
+        }
+        let va = I::canonical(&self.s, pc);
+        let page = va & PAGE_MASK;
+        let next = page.wrapping_add(PAGE_SIZE);
+        let [first, second] = [page, next].map(|va| *self.tlb.entry(va, self.mode));
+        if first.exec != page || second.exec != next {
+            return None;
+        }
+        let mode = self.mode;
+        let slot = Self::crossing_slot(pc);
+        let known = self.crossing[slot].as_mut()?;
+        if known.pc != pc || known.block.mode != mode || known.len as u64 <= left {
+            return None;
+        }
+        // SAFETY: the tags match, so the addends lead to the host copies of both
+        // pages; these are the last and the first bytes of a page.
+        let (end, start) = unsafe {
+            let end = next.wrapping_sub(LONGEST as u64).wrapping_add(first.addend);
+            let start = next.wrapping_add(second.addend);
+            (
+                (end as *const u128).read_unaligned(),
+                (start as *const u128).read_unaligned(),
+            )
+        };
+        let bits = 8 * left as u32;
+        let seen = end >> (u128::BITS - bits) | start << bits;
+        let unlike = seen ^ u128::from_le_bytes(known.bytes);
+        (unlike << (8 * (LONGEST - known.len)) == 0).then_some(&raw mut *known.block)
+    }
+
     #[inline(never)]
     fn fetch_block(&mut self, pc: u64) -> Result<BlockPtr<I>, Flow> {
+        if let Some(block) = self.known_crossing(pc) {
+            return Ok(block);
+        }
         let mode = self.mode;
         let entry = self.translate(pc, Access::Fetch, mode)?;
         let va = I::canonical(&self.s, pc);
@@ -342,18 +375,6 @@ impl<I: Isa> Cpu<I> {
             }
         }
         let left = (PAGE_SIZE - (va & (PAGE_SIZE - 1))) as usize;
-        if left < I::MAX_LEN {
-            let mut start = [0u8; LONGEST];
-            let start = &mut start[..left.min(LONGEST)];
-            // SAFETY: `left` bytes of the page lie at `host`.
-            unsafe {
-                std::ptr::copy_nonoverlapping(host as *const u8, start.as_mut_ptr(), start.len())
-            };
-            let slot = &self.crossing[Self::crossing_slot(pc)];
-            if slot.as_ref().is_some_and(|c| c.begins(pc, mode, start)) {
-                return self.fetch_crossing(pc, start, pa);
-            }
-        }
         let mut bytes = [0u8; WINDOW];
         let bytes = &mut bytes[..left.min(WINDOW)];
         // SAFETY: `left` bytes of the page lie at `host`.
@@ -407,7 +428,8 @@ impl<I: Isa> Cpu<I> {
     fn decode_crossing(&mut self, pc: u64, bytes: &[u8], pa: u64) -> BlockPtr<I> {
         let slot = Self::crossing_slot(pc);
         let mode = self.mode;
-        let known = |c: &Crossing<I>| c.pc == pc && c.block.mode == mode && c.bytes == bytes;
+        let known =
+            |c: &Crossing<I>| c.pc == pc && c.block.mode == mode && c.bytes[..c.len] == *bytes;
         if !self.crossing[slot].as_ref().is_some_and(known) {
             // One instruction only: what follows lies in the next page.
             let mut builder = BlockBuilder::new(mode, 1);
@@ -417,9 +439,13 @@ impl<I: Isa> Cpu<I> {
                 builder.push_last(Op::new(u16::MAX, no_code::<I> as _), 0);
             }
             let block = builder.into_block(pa);
+            let mut kept = [0; LONGEST];
+            let len = bytes.len().min(LONGEST);
+            kept[..len].copy_from_slice(&bytes[..len]);
             self.crossing[slot] = Some(Crossing {
                 pc,
-                bytes: bytes.to_vec(),
+                bytes: kept,
+                len,
                 block,
             });
         }

@@ -17,6 +17,7 @@ use cpu::engine::jit::JitConfig;
 use cpu::{Cpu, Isa, VmEntry, VmExit};
 use noise::Noise;
 use std::fmt::Debug;
+use std::time::Duration;
 
 /// Instructions of one program at most, loops included.
 const STEPS: u64 = 300;
@@ -72,14 +73,20 @@ fn length(noise: &mut Noise) -> usize {
 }
 
 fn compare<R: Rig>(default: u64) {
+    compare_to::<R>(default, 1, false);
+}
+
+fn compare_to<R: Rig>(default: u64, threshold: u32, background: bool) {
     let (mut one, mut two) = (R::new(), R::new());
     one.cpu().set_jit(JitConfig {
         threshold: None,
         code_bytes: 0,
+        background: false,
     });
     two.cpu().set_jit(JitConfig {
-        threshold: Some(1),
+        threshold: Some(threshold),
         code_bytes: 1 << 20,
+        background,
     });
     let seed = number("TIER_SEED", 1);
     let mut ran = 0;
@@ -89,7 +96,9 @@ fn compare<R: Rig>(default: u64) {
         let program = R::program(&mut noise, length);
         one.load(&program);
         two.load(&program);
-        ran += run(&mut one, &mut two, &mut noise, &|| {
+        // In the background code comes in the middle of a program, or too late.
+        let wait = Duration::from_micros(if background { 100 } else { 0 });
+        ran += run(&mut one, &mut two, &mut noise, wait, &|| {
             format!("program {n} of seed {seed}: {:02x?}", program.code)
         });
         assert!(one.memory() == two.memory(), "memory after program {n}");
@@ -99,7 +108,13 @@ fn compare<R: Rig>(default: u64) {
     println!("{ran} instructions; {compiled} blocks compiled, all dropped {dropped} times");
 }
 
-fn run<R: Rig>(one: &mut R, two: &mut R, noise: &mut Noise, what: &dyn Fn() -> String) -> u64 {
+fn run<R: Rig>(
+    one: &mut R,
+    two: &mut R,
+    noise: &mut Noise,
+    wait: Duration,
+    what: &dyn Fn() -> String,
+) -> u64 {
     let start = one.cpu().icount();
     assert_eq!(start, two.cpu().icount());
     let short = noise.below(3) == 0;
@@ -108,6 +123,9 @@ fn run<R: Rig>(one: &mut R, two: &mut R, noise: &mut Noise, what: &dyn Fn() -> S
     while one.cpu().icount() - start < STEPS {
         let budget = 1 + noise.below(if short { 3 } else { 80 });
         trace.push(budget);
+        if !wait.is_zero() {
+            std::thread::sleep(wait);
+        }
         let exits = [
             one.cpu().run(entry, Some(budget)),
             two.cpu().run(entry, Some(budget)),
@@ -140,6 +158,17 @@ fn x86_64() {
 #[test]
 fn aarch64() {
     compare::<arm::Board>(2_000);
+}
+
+/// Code that is finished at any time, and for blocks that are gone by then.
+#[test]
+fn x86_64_in_background() {
+    compare_to::<x86::Pc>(1_000, 2, true);
+}
+
+#[test]
+fn aarch64_in_background() {
+    compare_to::<arm::Board>(1_000, 2, true);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `cargo run --release -p ci --bin bench [RUNS]`: the rows of
 //! docs/performance.md. `bench pair [RUNS]`: those of two guests only, beside
-//! Debian's QEMU in the same run where it is installed.
+//! Debian's QEMU in the same run where it is installed. `bench guest [RUNS]`: a
+//! set of programs in one guest, beside QEMU.
 //!
 //! Every row is the median of RUNS (default 3) runs of the `vmm` command. A
 //! workload's instructions and seconds are those of a run with it less those of
@@ -9,6 +10,7 @@
 
 #![allow(unsafe_code)] // getrusage.
 
+mod guest;
 mod pair;
 
 use ci::{Ended, Run};
@@ -116,9 +118,13 @@ fn one_guest(arch: &str, runs: usize) {
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let pair_only = words.iter().any(|word| word == "pair");
+    let guest_only = words.iter().any(|word| word == "guest");
     let runs = words.iter().find_map(|n| n.parse().ok()).unwrap_or(3);
     // Built before anything is measured.
     ci::vmm();
+    if guest_only {
+        return guest::beside_qemu(runs);
+    }
     if !pair_only {
         println!("| guest | work | M instructions | CPU s | M instr/s |\n|---|---|---|---|---|");
         for arch in ["aarch64", "x86_64"] {

@@ -32,6 +32,31 @@ enum Kind {
     Update,
 }
 
+/// What is compiled: a copy of a block's ops, and where in memory its parts are.
+pub(super) struct Source<I: Isa> {
+    ops: Box<[Op<I>]>,
+    pa: u64,
+    n: u16,
+    mode: u8,
+    ops_at: usize,
+    block_at: usize,
+    links_at: [usize; 2],
+}
+
+impl<I: Isa> Source<I> {
+    pub fn of(block: &Block<I>) -> Self {
+        Self {
+            ops: block.ops.clone(),
+            pa: block.pa,
+            n: block.n,
+            mode: block.mode,
+            ops_at: block.ops.as_ptr() as usize,
+            block_at: std::ptr::from_ref(block) as usize,
+            links_at: [0, 1].map(|which| &raw const block.links[which] as usize),
+        }
+    }
+}
+
 /// One block on its way to host code.
 pub struct Lower<'a, I: Isa> {
     /// Appends instructions.
@@ -42,7 +67,7 @@ pub struct Lower<'a, I: Isa> {
     cpu: Value,
     va: Value,
     icount: Value,
-    block: &'a Block<I>,
+    block: &'a Source<I>,
     op: &'a Op<I>,
     layout: &'a Layout,
     head: ir::Block,
@@ -78,7 +103,11 @@ fn guest() -> MemFlags {
 }
 
 impl<'a, I: Isa> Lower<'a, I> {
-    pub(super) fn new(mut b: FunctionBuilder<'a>, block: &'a Block<I>, layout: &'a Layout) -> Self {
+    pub(super) fn new(
+        mut b: FunctionBuilder<'a>,
+        block: &'a Source<I>,
+        layout: &'a Layout,
+    ) -> Self {
         let entry = b.create_block();
         b.append_block_params_for_function_params(entry);
         b.switch_to_block(entry);
@@ -154,7 +183,7 @@ impl<'a, I: Isa> Lower<'a, I> {
         let raised = self.b.ins().band(word, mask);
         self.b.ins().brif(raised, bail, &[], go, &[]);
         self.b.switch_to_block(bail);
-        let block = self.address(self.block);
+        let block = self.block_address();
         self.tail(self.layout.bail, [self.va, self.icount, block]);
         self.b.switch_to_block(go);
         self.cpu_store(self.va, field!(block_va));
@@ -184,14 +213,20 @@ impl<'a, I: Isa> Lower<'a, I> {
         self.b.switch_to_block(self.exit);
         let op = self.b.block_params(self.exit)[0];
         self.cpu_store(op, field!(shared.op));
-        let block = self.address(self.block);
+        let block = self.block_address();
         self.cpu_store(block, field!(shared.block));
         let flow = self.cpu_load(I32, field!(shared.flow));
         self.b.ins().return_(&[flow]);
     }
 
-    fn address<T>(&mut self, of: &T) -> Value {
-        self.b.ins().iconst(I64, std::ptr::from_ref(of) as i64)
+    /// Where the block is.
+    fn block_address(&mut self) -> Value {
+        self.constant(self.block.block_at as u64)
+    }
+    /// Where the current op is.
+    fn op_address(&mut self) -> Value {
+        let offset = std::ptr::from_ref(self.op) as usize - self.block.ops.as_ptr() as usize;
+        self.constant((self.block.ops_at + offset) as u64)
     }
     fn cpu_load(&mut self, ty: Type, at: i32) -> Value {
         self.b.ins().load(ty, own(), self.cpu, at)
@@ -262,8 +297,8 @@ impl<'a, I: Isa> Lower<'a, I> {
 
     fn call_op(&mut self) -> Value {
         let stub = self.constant(self.layout.op);
-        let op = self.address(self.op);
-        let block = self.address(self.block);
+        let op = self.op_address();
+        let block = self.block_address();
         let call = self
             .b
             .ins()
@@ -271,7 +306,7 @@ impl<'a, I: Isa> Lower<'a, I> {
         self.b.inst_results(call)[0]
     }
     fn go_or_exit(&mut self, host: Value, go: ir::Block, args: &[BlockArg]) {
-        let op = self.address(self.op);
+        let op = self.op_address();
         self.b
             .ins()
             .brif(host, go, args, self.exit, &[BlockArg::Value(op)]);
@@ -283,7 +318,7 @@ impl<'a, I: Isa> Lower<'a, I> {
         let host = self.call_op();
         self.registers = [None; REGISTERS];
         if self.is_last() {
-            let op = self.address(self.op);
+            let op = self.op_address();
             self.b.ins().jump(self.exit, &[BlockArg::Value(op)]);
         } else {
             let next = self.b.create_block();
@@ -332,8 +367,8 @@ impl<'a, I: Isa> Lower<'a, I> {
             Kind::Store => self.call_op(),
             Kind::Update => {
                 let stub = self.constant(self.layout.update);
-                let op = self.address(self.op);
-                let block = self.address(self.block);
+                let op = self.op_address();
+                let block = self.block_address();
                 let args = [self.cpu, op, block, va, size];
                 let call = self.b.ins().call_indirect(self.helper_5, stub, &args);
                 self.b.inst_results(call)[0]
@@ -445,8 +480,7 @@ impl<'a, I: Isa> Lower<'a, I> {
     pub fn leave(&mut self, which: usize, offset: u64) {
         let target = self.block_va(offset);
         let next = self.after();
-        let link = &raw const self.block.links[which];
-        let link = self.b.ins().iconst(I64, link as i64);
+        let link = self.constant(self.block.links_at[which] as u64);
         let (at, back) = (self.layout.link, self.layout.back.link);
         if self.loops && offset == 0 {
             let epoch = self.b.ins().load(I32, own(), link, at.epoch);
@@ -510,7 +544,7 @@ impl<'a, I: Isa> Lower<'a, I> {
         self.b.switch_to_block(cold);
         self.sync();
         self.call_op();
-        let op = self.address(self.op);
+        let op = self.op_address();
         self.b.ins().jump(self.exit, &[BlockArg::Value(op)]);
         self.b.switch_to_block(next);
     }

@@ -9,6 +9,7 @@
 //! | `stubs` | how it calls them |
 //! | `memory` | where it lies |
 //! | `run` | when blocks are compiled, and how code is entered and left |
+//! | `worker` | a thread that compiles |
 //!
 //! Compiled code does what the run loop does with the same ops, link by link and
 //! head by head, and comes back where it cannot: so everything that can be
@@ -24,6 +25,7 @@ mod lower;
 mod memory;
 mod run;
 mod stubs;
+mod worker;
 
 pub use cranelift_codegen::ir::Value;
 pub use lower::Lower;
@@ -39,8 +41,10 @@ use cranelift_codegen::isa::{CallConv, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use dispatch::field;
+use lower::Source;
 use memory::CodeMemory;
 use std::mem::offset_of;
+use worker::{Name, Worker};
 
 /// Entries of a block before it is compiled.
 const THRESHOLD: u32 = 4000;
@@ -76,7 +80,7 @@ pub(super) struct Shared {
 }
 
 /// Offsets and addresses that code is built with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Layout {
     op: u64,
     load: u64,
@@ -118,12 +122,15 @@ pub struct JitConfig {
     pub threshold: Option<u32>,
     /// Bytes of compiled code before all of it is dropped.
     pub code_bytes: usize,
+    /// Compiles on a thread of its own: when code is there depends on the host.
+    pub background: bool,
 }
 
 impl JitConfig {
     /// The default, or what the environment variable `VMM_JIT` says: `off`, or
-    /// the threshold. The default is off on hosts that no test has run on.
-    pub fn from_env() -> Self {
+    /// the threshold. The default is off on hosts that no test has run on. From
+    /// threshold 2 on blocks are compiled in the background if that is `allowed`.
+    pub fn from_env(allowed: bool) -> Self {
         let threshold = match std::env::var("VMM_JIT").as_deref() {
             Ok("off") => None,
             Ok(text) => Some(text.parse().unwrap_or(THRESHOLD).max(1)),
@@ -132,17 +139,24 @@ impl JitConfig {
         Self {
             threshold,
             code_bytes: CODE_BYTES,
+            background: allowed && threshold > Some(1),
         }
     }
 }
 
-/// The compiler of one vCPU.
-pub(super) struct Jit {
+/// What turns ops into bytes of code.
+pub(super) struct Compiler {
     isa: OwnedTargetIsa,
     context: Context,
     builder: FunctionBuilderContext,
-    memory: CodeMemory,
     layout: Layout,
+}
+
+/// The compiler of one vCPU, and its code.
+pub(super) struct Jit {
+    compiler: Compiler,
+    worker: Option<Worker>,
+    memory: CodeMemory,
     enter: u64,
     /// Where links and jumps lead that lead to no compiled code.
     pub back: WaysBack,
@@ -154,7 +168,7 @@ pub(super) struct Jit {
 
 impl Jit {
     /// A compiler for a CPU; `None` where the host has none.
-    pub fn new<I: Isa>(size: usize) -> Option<Box<Self>> {
+    pub fn new<I: Isa>(size: usize, background: bool) -> Option<Box<Self>> {
         if cfg!(not(any(target_arch = "x86_64", target_arch = "aarch64"))) {
             // `memory` does not know how others fetch what was written.
             return None;
@@ -178,10 +192,8 @@ impl Jit {
         ] {
             flags.set(name, value).ok()?;
         }
-        let isa = cranelift_native::builder()
-            .ok()?
-            .finish(settings::Flags::new(flags))
-            .ok()?;
+        let flags = settings::Flags::new(flags);
+        let isa = || cranelift_native::builder().ok()?.finish(flags.clone()).ok();
         let mut memory = CodeMemory::new(size).ok()?;
         let stub = |memory: &mut CodeMemory, helper| stubs::call_stub(memory, helper);
         let layout = Layout {
@@ -210,11 +222,9 @@ impl Jit {
             },
         };
         let mut jit = Box::new(Self {
-            isa,
-            context: Context::new(),
-            builder: FunctionBuilderContext::new(),
+            compiler: Compiler::new(isa()?, layout),
+            worker: None,
             memory,
-            layout,
             enter: 0,
             back: WaysBack::default(),
             compiled: 0,
@@ -233,13 +243,49 @@ impl Jit {
         }
         let [link, jump, bail] = stubs;
         jit.back = WaysBack { link, jump };
-        (jit.layout.back, jit.layout.bail) = (jit.back, bail);
-        let mut sig = Signature::new(CallConv::triple_default(jit.isa.triple()));
+        let layout = &mut jit.compiler.layout;
+        (layout.back, layout.bail) = (jit.back, bail);
+        let mut sig = Signature::new(CallConv::triple_default(jit.compiler.isa.triple()));
         sig.params.extend([AbiParam::new(types::I64); 4]);
         sig.returns.push(AbiParam::new(types::I32));
         jit.enter = jit.build(sig, |b, _| dispatch::enter(b))?;
         jit.memory.keep();
+        if background {
+            let compiler = Compiler::new(isa()?, jit.compiler.layout.clone());
+            jit.worker = Worker::start(compiler);
+        }
         Some(jit)
+    }
+
+    /// Whether blocks are compiled elsewhere.
+    pub fn is_background(&self) -> bool {
+        self.worker.is_some()
+    }
+    /// Has a block compiled elsewhere; see [`Worker::ask`].
+    pub fn ask<I: Isa>(&mut self, block: &Block<I>) -> bool {
+        let Some(worker) = &mut self.worker else {
+            return false;
+        };
+        let name = Name {
+            index: block.links[0].from,
+            serial: block.serial,
+        };
+        let source = Source::of(block);
+        worker.ask(name, Box::new(move |compiler| compiler.block(&source)))
+    }
+    /// Code that was finished elsewhere.
+    pub fn take(&mut self) -> Option<(Name, Option<Vec<u8>>)> {
+        self.worker.as_mut()?.take()
+    }
+    /// Puts code in place; `None` where the memory is full.
+    pub fn place(&mut self, code: &[u8]) -> Option<u64> {
+        let at = self.memory.add(code)?;
+        self.compiled += 1;
+        Some(at)
+    }
+    /// Compiles a block here and now.
+    pub fn compile<I: Isa>(&mut self, block: &Block<I>) -> Option<Vec<u8>> {
+        self.compiler.block(&Source::of(block))
     }
 
     fn build(
@@ -247,6 +293,43 @@ impl Jit {
         sig: Signature,
         body: impl FnOnce(FunctionBuilder<'_>, &Layout),
     ) -> Option<u64> {
+        let code = self.compiler.build(sig, body)?;
+        self.memory.add(&code)
+    }
+
+    /// Drops all code. Nobody may hold an address of it.
+    pub fn clear(&mut self) {
+        self.dropped += 1;
+        self.memory.clear();
+    }
+
+    /// Bytes of code.
+    pub fn used(&self) -> usize {
+        self.memory.used()
+    }
+
+    /// How to enter code.
+    pub fn enter<I: Isa>(&self) -> extern "C" fn(*mut Cpu<I>, u64, u64, u64) -> u32 {
+        // SAFETY: the function that `dispatch::enter` built, with this signature.
+        unsafe { std::mem::transmute(self.enter as *const ()) }
+    }
+}
+
+impl Compiler {
+    fn new(isa: OwnedTargetIsa, layout: Layout) -> Self {
+        Self {
+            isa,
+            context: Context::new(),
+            builder: FunctionBuilderContext::new(),
+            layout,
+        }
+    }
+
+    fn build(
+        &mut self,
+        sig: Signature,
+        body: impl FnOnce(FunctionBuilder<'_>, &Layout),
+    ) -> Option<Vec<u8>> {
         let context = &mut self.context;
         context.clear();
         context.func.signature = sig;
@@ -276,33 +359,13 @@ impl Jit {
             tracing::warn!("a block was not compiled: it refers to a symbol");
             return None;
         }
-        self.memory.add(code.buffer.data())
+        Some(code.buffer.data().to_vec())
     }
 
-    /// Compiles a block; the address to enter it at. `None` where the memory is
-    /// full.
-    pub fn compile<I: Isa>(&mut self, block: &Block<I>) -> Option<u64> {
-        let at = self.build(lower::block_signature(), |b, layout| {
+    /// The code of a block.
+    fn block<I: Isa>(&mut self, block: &Source<I>) -> Option<Vec<u8>> {
+        self.build(lower::block_signature(), |b, layout| {
             Lower::new(b, block, layout).run();
-        })?;
-        self.compiled += 1;
-        Some(at)
-    }
-
-    /// Drops all code. Nobody may hold an address of it.
-    pub fn clear(&mut self) {
-        self.dropped += 1;
-        self.memory.clear();
-    }
-
-    /// Bytes of code.
-    pub fn used(&self) -> usize {
-        self.memory.used()
-    }
-
-    /// How to enter code.
-    pub fn enter<I: Isa>(&self) -> extern "C" fn(*mut Cpu<I>, u64, u64, u64) -> u32 {
-        // SAFETY: the function that `dispatch::enter` built, with this signature.
-        unsafe { std::mem::transmute(self.enter as *const ()) }
+        })
     }
 }

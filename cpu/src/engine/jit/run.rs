@@ -24,7 +24,7 @@ impl<I: Isa> Cpu<I> {
     pub fn set_jit(&mut self, config: JitConfig) {
         self.jit = config
             .threshold
-            .and_then(|_| Jit::new::<I>(config.code_bytes));
+            .and_then(|_| Jit::new::<I>(config.code_bytes, config.background));
         self.blocks.ways_back = self
             .jit
             .as_ref()
@@ -50,7 +50,7 @@ impl<I: Isa> Cpu<I> {
             return block.code;
         }
         block.heat = block.heat.saturating_add(1).min(u32::MAX - 1);
-        if block.heat == self.threshold && block.cached {
+        if block.heat >= self.threshold && block.cached {
             return self.compile(block);
         }
         0
@@ -63,17 +63,45 @@ impl<I: Isa> Cpu<I> {
             return 0;
         };
         // SAFETY: as in `code_of`.
-        let block = unsafe { &mut *block };
-        if let Some(code) = jit.compile(block) {
-            block.code = code;
-            return code;
+        let now = unsafe { &mut *block };
+        let first = now.heat == self.threshold;
+        if !jit.is_background() {
+            if first && let Some(code) = jit.compile(now) {
+                self.install(block, &code);
+            }
+        } else {
+            if first && !jit.ask(now) {
+                now.heat = 0;
+            }
+            while let Some((name, code)) = self.jit.as_mut().and_then(|jit| jit.take()) {
+                let Some(block) = self.blocks.get(name.index) else {
+                    continue;
+                };
+                let block: BlockPtr<I> = block;
+                // SAFETY: in the cache, and so in memory.
+                let same = unsafe { (*block).serial } == name.serial;
+                if let (true, Some(code)) = (same, code) {
+                    self.install(block, &code);
+                }
+            }
         }
-        jit.clear();
-        self.blocks.forget_code();
-        if let Some(code) = jit.compile(block) {
-            block.code = code;
+        // SAFETY: as in `code_of`.
+        unsafe { (*block).code }
+    }
+
+    /// Gives a block its code. All code is dropped first if it does not fit.
+    fn install(&mut self, block: BlockPtr<I>, code: &[u8]) {
+        let Some(jit) = self.jit.as_mut() else {
+            return;
+        };
+        let mut at = jit.place(code);
+        if at.is_none() {
+            jit.clear();
+            self.blocks.forget_code();
+            at = jit.place(code);
         }
-        block.code
+        // SAFETY: the caller's block is in memory.
+        unsafe { (*block).code = at.unwrap_or(0) };
     }
 
     /// Runs compiled code until it comes back.

@@ -1,0 +1,116 @@
+//! The in-guest set beside QEMU: `ci/guest/set.rs` in one guest at a time, this
+//! monitor and QEMU in turns, and on the bare machine.
+
+use super::median;
+use ci::Run;
+use ci::qemu::QemuGuest;
+use guest_images::{Arch, OverlayEntry};
+use std::collections::BTreeMap;
+use std::process::Command;
+
+/// Names in the order of the program, and milliseconds.
+type Times = Vec<(String, f64)>;
+
+fn times(output: &str) -> Times {
+    let line = |line: &str| {
+        let (name, ns) = line.split_once('\t')?;
+        Some((name.to_owned(), ns.trim().parse::<f64>().ok()? / 1e6))
+    };
+    output.lines().filter_map(line).collect()
+}
+
+fn ours(arch: Arch, program: &[u8]) -> Times {
+    let yaml = format!(
+        "guests:\n  g: {{ arch: {}, files: [{{ from: ./set, to: /x/set, mode: 755 }}] }}\n\
+         checks:\n  - run: {{ guest: g, command: /x/set 3, timeout: 300s }}\n",
+        arch.name()
+    );
+    let ended = Run::new(&yaml).file("set", program).end().expect(0);
+    let rows = ended.rows("run");
+    times(
+        rows.first()
+            .map_or("", |row| row["output"].as_str().unwrap_or("")),
+    )
+}
+
+fn theirs(arch: Arch, program: &[u8]) -> Result<Times, Box<dyn std::error::Error>> {
+    let file = OverlayEntry::file("/x/set", 0o755, program.to_vec());
+    let mut guest = QemuGuest::start(arch, &[file])?;
+    Ok(times(&guest.run("/x/set 3")?))
+}
+
+/// Adds a run to a column.
+fn add(column: &mut BTreeMap<String, Vec<f64>>, times: Times) -> Vec<String> {
+    let mut names = Vec::new();
+    for (name, ms) in times {
+        column.entry(name.clone()).or_default().push(ms);
+        names.push(name);
+    }
+    names
+}
+
+fn cell(values: Option<&Vec<f64>>) -> (f64, String) {
+    let Some(values) = values else {
+        return (f64::NAN, String::new());
+    };
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(0.0, f64::max);
+    let middle = median(values.clone());
+    (middle, format!("{middle:.1} ({least:.1} to {most:.1})"))
+}
+
+/// The rows of both instruction sets: medians of `runs` runs, each of which
+/// tells the fastest of three.
+pub fn beside_qemu(runs: usize) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    println!(
+        "| guest | work | native x86-64, ms | vmm, ms | QEMU TCG, ms | vmm to native | QEMU to native |\n\
+         |---|---|---|---|---|---|---|"
+    );
+    for arch in [Arch::X86_64, Arch::Aarch64] {
+        let build = |arch: Arch| ci::program("set", arch.name(), &dir.path().join(arch.name()));
+        let (Some(program), Some(_)) = (build(arch), build(Arch::X86_64)) else {
+            continue;
+        };
+        let mut columns: [BTreeMap<String, Vec<f64>>; 3] = Default::default();
+        let mut names = Vec::new();
+        for _ in 0..runs {
+            let native = Command::new(dir.path().join("x86_64")).arg("3").output();
+            if let Ok(output) = native {
+                add(
+                    &mut columns[0],
+                    times(&String::from_utf8_lossy(&output.stdout)),
+                );
+            }
+            names = add(&mut columns[1], ours(arch, &program));
+            match theirs(arch, &program) {
+                Ok(times) => {
+                    add(&mut columns[2], times);
+                }
+                Err(error) => eprintln!("SKIP: QEMU: {error}"),
+            }
+        }
+        let mut product = (0.0, 0.0);
+        for name in &names {
+            let [native, vmm, qemu] = columns.each_ref().map(|column| cell(column.get(name)));
+            println!(
+                "| {} | {name} | {:.2} | {} | {} | {:.1} | {:.1} |",
+                arch.name(),
+                native.0,
+                vmm.1,
+                qemu.1,
+                vmm.0 / native.0,
+                qemu.0 / native.0
+            );
+            product.0 += (vmm.0 / native.0).ln();
+            product.1 += (qemu.0 / native.0).ln();
+        }
+        let mean = |sum: f64| (sum / names.len() as f64).exp();
+        println!(
+            "| {} | geometric mean | | | | {:.1} | {:.1} |",
+            arch.name(),
+            mean(product.0),
+            mean(product.1)
+        );
+    }
+}
