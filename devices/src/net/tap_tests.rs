@@ -124,6 +124,71 @@ fn traffic(tap: Tap) {
     }
 }
 
+/// A guest without receive buffers while the wire sends more than the TAP
+/// holds, and it sends all the time itself: nothing stands still afterwards.
+fn both_full(tap: Tap) {
+    let mut wire = packet_socket(tap.name());
+    let mut m = Machine::new(4 << 20);
+    let net = Box::new(Net::new(NetSpec::default(), Box::new(tap)));
+    let function = VirtioPci::new(net, m.dma(3), m.line()).unwrap();
+    m.add(3, Box::new(function));
+    let mut driver = Driver::probe(&mut m, 3);
+    assert!(driver.negotiate(&mut m, u64::MAX));
+    let mut rx = driver.queue(&mut m, 0, 64, 0x10_0000);
+    let mut tx = driver.queue(&mut m, 1, 64, 0x12_0000);
+    driver.start(&mut m);
+    let sent = frame(200, 1);
+    let header = Header::default().to_bytes();
+    m.ram.write_slice(&header, GuestAddress(0x30_0000)).unwrap();
+    m.ram
+        .write_slice(&sent, GuestAddress(0x30_0000 + 12))
+        .unwrap();
+    let mut came = [0; 2000];
+    for round in 0..3u8 {
+        let mut out = 0;
+        // A TAP's queue has 500 frames by default.
+        for _ in 0..700 {
+            let _ = wire.write(&frame(200, 7));
+            if tx.add(&[Buffer::readable(0x30_0000, 212)]).is_some() {
+                out += 1;
+            }
+            driver.kick(&mut m, &mut tx);
+            while tx.pop().is_some() {}
+            // The wire's own buffer has an end, too.
+            while matches!(wire.read(&mut came), Ok(n) if came[..n] != sent[..]) {}
+        }
+        assert!(out > 600, "{out} frames went out");
+        assert_eq!(tx.free(), 64, "a chain stays");
+        // With buffers again what waits comes, and then what is new.
+        let mut seen = 0;
+        for turn in 0..2000 {
+            while let Some(head) = rx.next_head() {
+                let at = 0x20_0000 + u64::from(head) * 4096;
+                rx.add(&[Buffer::writable(at, 2048)]).unwrap();
+            }
+            driver.kick(&mut m, &mut rx);
+            m.write(driver.notify, &[0, 0]);
+            let mut new = false;
+            while let Some((head, used)) = rx.pop() {
+                let mut bytes = vec![0; used as usize];
+                let at = 0x20_0000 + u64::from(head) * 4096;
+                m.ram.read_slice(&mut bytes, GuestAddress(at)).unwrap();
+                seen += u32::from(bytes[12..] == frame(200, 7));
+                new |= bytes[12..] == frame(200, 100 + round);
+            }
+            if new {
+                break;
+            }
+            assert!(turn < 1999, "round {round} is frozen after {seen} frames");
+            if turn % 20 == 10 {
+                wire.write_all(&frame(200, 100 + round)).unwrap();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        assert!(seen > 100, "{seen} of those that waited");
+    }
+}
+
 /// In a namespace that holds nothing else.
 fn alone(pairs: u16, test: fn(Tap)) {
     let thread = std::thread::spawn(move || {
@@ -250,6 +315,10 @@ fn flows(tap: Tap) {
 #[test]
 fn frames_cross_a_tap() {
     alone(1, traffic);
+}
+#[test]
+fn nothing_freezes_when_both_ways_are_full() {
+    alone(1, both_full);
 }
 #[test]
 fn flows_keep_their_queue() {
