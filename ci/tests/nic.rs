@@ -302,7 +302,7 @@ fn counted(ended: &Ended) {
     for (from, to) in [("host.eth0", "board.eth0"), ("board.eth0", "host.eth0")] {
         let sent = n(from, "tx0.frames");
         let got = n(to, "rx0.frames");
-        assert!(got > 10_000 && sent >= got, "{from}: {sent}, {to}: {got}");
+        assert!(got > 5_000 && sent >= got, "{from}: {sent}, {to}: {got}");
         // The group that was not joined, and the other guest's router requests.
         assert!(n(to, "rx0.filtered") > 0);
         assert!(n(from, "tx0.notifications") > 0 && n(to, "rx0.interrupts") > 0);
