@@ -145,7 +145,9 @@ impl<M: RingMemory> Producer<M> {
             }
             self.consumed = consumed;
             self.adopted = true;
-        } else if self.adopted {
+        } else if self.adopted || self.tail != 0 {
+            // Room comes back only after both words were there. Waiting for the
+            // credits would be waiting for ever: they come with the next frame.
             return Err(Nonsense::Credits);
         }
         Ok(())

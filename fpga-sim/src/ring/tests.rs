@@ -1,7 +1,7 @@
 //! The ring alone, on memory that holds nothing but the ring: any access
 //! outside of it panics.
 
-use super::layout::{RECORD_HEADER, record_units};
+use super::layout::{CREDITS_WORD, RECORD_HEADER, TAIL_WORD, record_units};
 use super::*;
 use proptest::prelude::*;
 use std::cell::RefCell;
@@ -251,6 +251,10 @@ fn walk(ring: &mut Ring, steps: Vec<Step>, poked: bool) -> Result<(), TestCaseEr
     // Frames published and not yet received, and those not yet published.
     let (mut there, mut staged) = (VecDeque::new(), Vec::new());
     let mut n = 0;
+    // Which of tail and credits was poked since the producer looked. With both
+    // gone nobody can tell that frames were taken: the ring waits for one side
+    // to start anew.
+    let mut gone = None;
     for step in steps {
         match step {
             Step::Send(len) => {
@@ -270,6 +274,7 @@ fn walk(ring: &mut Ring, steps: Vec<Step>, poked: bool) -> Result<(), TestCaseEr
             Step::Poll => {
                 let before = ring.producer.epoch();
                 let polled = ring.producer.poll().unwrap();
+                gone = None;
                 prop_assert_eq!(polled != Polled::Same, ring.producer.epoch() != before);
                 if polled != Polled::Same {
                     there.clear();
@@ -299,6 +304,11 @@ fn walk(ring: &mut Ring, steps: Vec<Step>, poked: bool) -> Result<(), TestCaseEr
                 ring.consumer = Consumer::start(ring.memory.clone(), ring.geometry).unwrap();
                 if ring.consumer.waits_for_producer() {
                     there.clear();
+                }
+            }
+            Step::Poke(offset @ (TAIL_WORD | CREDITS_WORD), bits) => {
+                if *gone.get_or_insert(offset) == offset {
+                    ring.memory.poke(offset, bits);
                 }
             }
             Step::Poke(offset, bits) => ring.memory.poke(offset, bits),
