@@ -8,7 +8,7 @@ use ci::Run;
 /// Nothing of a lockstep run depends on what is compiled, and when.
 #[test]
 fn lockstep_is_the_same_at_any_threshold() {
-    let hashes = ["off", "1", "4000"].map(|threshold| {
+    let hashes = ["off", "1", "1000"].map(|threshold| {
         let run = Run::of("pair.yaml").arg("--time").arg("lockstep");
         let jit = format!("VMM_JIT={threshold}");
         let ended = run.under(&["env", &jit]).end().expect(0);
@@ -44,11 +44,11 @@ checks:
 #[test]
 fn the_board_changes_its_code() {
     changes("aarch64", "1");
-    changes("aarch64", "4000");
+    changes("aarch64", "1000");
 }
 
 #[test]
 fn the_host_changes_its_code() {
     changes("x86_64", "1");
-    changes("x86_64", "4000");
+    changes("x86_64", "1000");
 }

@@ -47,7 +47,7 @@ use std::mem::offset_of;
 use worker::{Name, Worker};
 
 /// Entries of a block before it is compiled.
-const THRESHOLD: u32 = 4000;
+const THRESHOLD: u32 = 1000;
 /// Bytes of compiled code before all of it is dropped.
 const CODE_BYTES: usize = 64 << 20;
 
