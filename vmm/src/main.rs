@@ -122,7 +122,7 @@ fn dispatch(command: Command) -> u8 {
     match command {
         Command::Check(args) => match args.load() {
             Ok(topology) => {
-                print!("{}", topology.to_yaml());
+                app::say(&topology.to_yaml());
                 exit::PASSED
             }
             Err(error) => bad_input(&error),

@@ -1,5 +1,6 @@
 //! Guest images: what a guest of a topology boots.
 
+use super::report::say;
 use crate::topology::{self, GuestSpec};
 use anyhow::{Context, Result};
 use guest_images::{Arch, Bars, Cache, ImageSpec};
@@ -76,12 +77,12 @@ pub fn build(guests: &[&GuestSpec]) -> Result<()> {
     }
     for spec in specs {
         let image = cache.ensure(&spec, &Bars::default())?;
-        println!(
-            "{}: Linux {}, initrd {}",
+        say(&format!(
+            "{}: Linux {}, initrd {}\n",
             spec.arch.name(),
             image.version,
             image.initrd.display()
-        );
+        ));
     }
     Ok(())
 }
@@ -91,21 +92,21 @@ pub fn list() -> Result<()> {
     let cache = Cache::open_default()?;
     let listed = cache.list()?;
     if listed.is_empty() {
-        println!(
-            "no images in {}; 'vmm images build' makes them",
+        say(&format!(
+            "no images in {}; 'vmm images build' makes them\n",
             cache.root().display()
-        );
+        ));
     }
     for image in listed {
         let what = image.manifest.map_or_else(
             || "damaged; it is built again when a run needs it".to_owned(),
             |manifest| format!("{} {}", manifest.spec.arch.name(), manifest.version),
         );
-        println!(
-            "{:>6} MiB  {what}  {}",
+        say(&format!(
+            "{:>6} MiB  {what}  {}\n",
             image.bytes >> 20,
             image.dir.display()
-        );
+        ));
     }
     Ok(())
 }
@@ -114,6 +115,10 @@ pub fn list() -> Result<()> {
 pub fn clean() -> Result<()> {
     let cache = Cache::open_default()?;
     let freed = cache.clean()?;
-    println!("{} MiB freed in {}", freed >> 20, cache.root().display());
+    say(&format!(
+        "{} MiB freed in {}\n",
+        freed >> 20,
+        cache.root().display()
+    ));
     Ok(())
 }

@@ -17,6 +17,7 @@ pub use crate::doctor::doctor;
 pub use execute::{RunOptions, run};
 pub use images::{build, clean, list};
 pub use model::model;
+pub use report::say;
 
 /// Exit codes of the command.
 pub mod exit {

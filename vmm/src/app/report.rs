@@ -94,7 +94,7 @@ pub(super) fn report(topology: &TopologySpec, ran: &Ran, out: &Path) -> u8 {
 }
 
 /// Prints to standard output. A reader that went away must not cost the results.
-pub(super) fn say(text: &str) {
+pub fn say(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
 }
 

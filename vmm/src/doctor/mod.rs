@@ -73,7 +73,7 @@ pub fn findings() -> Vec<Finding> {
 /// Prints what was found; the exit code of the command.
 pub fn doctor() -> u8 {
     for finding in findings() {
-        print!("{finding}");
+        crate::app::say(&finding.to_string());
     }
     crate::app::exit::PASSED
 }
