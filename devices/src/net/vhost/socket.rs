@@ -14,6 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Which end of the socket this process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +24,10 @@ pub enum Role {
     /// It listens, and back ends connect.
     Server,
 }
+
+/// How long a back end that listens already may take until it answers, when no
+/// guest waits for it yet: `dpdk-testpmd` takes a second and more.
+const STARTING: Duration = Duration::from_secs(5);
 
 /// A vhost-user back end that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -113,8 +118,8 @@ impl VhostUser {
             listener,
         })
     }
-    /// The back end, if it is there by now. Never waits for it; the caller may
-    /// try as often as it likes.
+    /// The back end, if it is there by now. Waits only for the first answer of
+    /// one that took the connection; the caller may try as often as it likes.
     pub fn open(self) -> Result<Result<Vhost, Self>, VhostUserError> {
         let fail = |error: PeerError| VhostUserError::Peer(self.path.clone(), error.to_string());
         let stream = match &self.listener {
@@ -124,7 +129,7 @@ impl VhostUser {
         let Some(stream) = stream.map_err(|e| fail(e.into()))? else {
             return Ok(Err(self));
         };
-        let peer = Box::new(UserPeer::new(stream).map_err(fail)?);
+        let peer = Box::new(UserPeer::new(stream, Some(STARTING)).map_err(fail)?);
         if peer.max_pairs() < self.pairs {
             let path = self.path.clone();
             return Err(VhostUserError::Queues(path, peer.max_pairs(), self.pairs));
@@ -157,7 +162,9 @@ impl VhostUser {
                 Some(listener) => listener.accept(),
                 None => find(&self.path),
             }?;
-            let peer = stream.map(UserPeer::new).transpose()?;
+            let peer = stream
+                .map(|stream| UserPeer::new(stream, None))
+                .transpose()?;
             Ok(peer.map(|peer| Box::new(peer) as Box<dyn Peer>))
         })
     }

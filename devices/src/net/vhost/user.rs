@@ -9,6 +9,7 @@ use bus::{GuestRam, RamRegion, ram_regions};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::Duration;
 use vhost::VhostUserMemoryRegionInfo;
 use vhost::vhost_user::message::{
     FrontendReq, VhostUserMemory, VhostUserProtocolFeatures, VhostUserVirtioFeatures,
@@ -33,10 +34,13 @@ pub(super) struct UserPeer {
 }
 
 impl UserPeer {
-    /// Gets acquainted over `stream`.
-    pub fn new(stream: UnixStream) -> Result<Self, PeerError> {
+    /// Gets acquainted over `stream`; the first answer may take `patience`, or
+    /// as long as any other.
+    pub fn new(stream: UnixStream, patience: Option<Duration>) -> Result<Self, PeerError> {
         let mut wire = Wire::new(stream)?;
+        wire.be_patient(patience)?;
         let features = wire.get_u64(FrontendReq::GET_FEATURES)?;
+        wire.be_patient(None)?;
         let mut protocol = VhostUserProtocolFeatures::empty();
         let mut pairs = 1;
         if features & VhostUserVirtioFeatures::PROTOCOL_FEATURES.bits() != 0 {

@@ -38,6 +38,10 @@ impl Wire {
             acknowledged: false,
         })
     }
+    /// Sets how long one read may take, [`PATIENCE`] otherwise.
+    pub fn be_patient(&self, patience: Option<Duration>) -> io::Result<()> {
+        self.stream.set_read_timeout(patience.or(Some(PATIENCE)))
+    }
     /// The socket.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
