@@ -1,9 +1,14 @@
-//! The ways in and out of compiled code. From block to block it goes by itself:
-//! see `Lower::leave` and `Lower::indirect`.
+//! From block to block, and the ways in and out of compiled code.
+//!
+//! The head of a block looks at what the run loop looks at in front of it; its
+//! end goes on by a link or by the jump cache. What is unusual goes back to the
+//! run loop.
 
-use super::lower::block_signature;
-use crate::engine::{Cpu, Isa};
-use cranelift_codegen::ir::{InstBuilder, MemFlags, types::I32};
+use super::lower::{Lower, block_signature};
+use crate::engine::block::{EPOCH_ALWAYS, EPOCH_LOW, JUMP_FOLD};
+use crate::engine::{Cpu, Isa, PAGE_MASK, PAGE_SIZE};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{BlockArg, InstBuilder, MemFlags, Value, types::I32, types::I64};
 use cranelift_frontend::FunctionBuilder;
 use std::mem::offset_of;
 
@@ -51,4 +56,130 @@ pub(super) fn enter(mut b: FunctionBuilder<'_>) {
     b.ins().return_(&[how]);
     b.seal_all_blocks();
     b.finalize();
+}
+
+impl<I: Isa> Lower<'_, I> {
+    /// What the run loop looks at in front of a block: budget and pending word.
+    pub(super) fn head(&mut self) {
+        self.b.switch_to_block(self.head);
+        let next = self.after();
+        let limit = self.cpu_load(I64, field!(shared.limit));
+        let over = self.b.ins().icmp(IntCC::UnsignedGreaterThan, next, limit);
+        let (bail, in_time, go) = (
+            self.b.create_block(),
+            self.b.create_block(),
+            self.b.create_block(),
+        );
+        self.b.set_cold_block(bail);
+        self.b.ins().brif(over, bail, &[], in_time, &[]);
+        self.b.switch_to_block(in_time);
+        let signal = self.cpu_load(I64, field!(shared.signal));
+        let word = self.b.ins().load(I32, own(), signal, 0);
+        let mask = self.cpu_load(I32, field!(signal_mask));
+        let raised = self.b.ins().band(word, mask);
+        self.b.ins().brif(raised, bail, &[], go, &[]);
+        self.b.switch_to_block(bail);
+        let block = self.block_address();
+        self.tail(self.layout.bail, [self.va, self.icount, block]);
+        self.b.switch_to_block(go);
+        self.cpu_store(self.va, field!(block_va));
+        self.cpu_store(self.icount, field!(icount));
+    }
+
+    /// Goes on at the constant address `code` with what blocks get.
+    fn tail(&mut self, code: u64, [va, icount, last]: [Value; 3]) {
+        let code = self.constant(code);
+        self.go(code, [va, icount, last]);
+    }
+    fn go(&mut self, code: Value, [va, icount, last]: [Value; 3]) {
+        let args = [self.cpu, va, icount, last];
+        self.b
+            .ins()
+            .return_call_indirect(self.block_sig, code, &args);
+    }
+
+    /// The instruction count behind the block.
+    fn after(&mut self) -> Value {
+        let n = i64::from(self.block.n);
+        self.b.ins().iadd_imm(self.icount, n)
+    }
+
+    /// The epoch in force for the half of the address space that `va` is in.
+    fn epoch_of(&mut self, va: Value) -> Value {
+        let high = self.b.ins().ushr_imm(va, 63);
+        let high = self.b.ins().ishl_imm(high, 2);
+        let epochs = self.b.ins().iadd(self.cpu, high);
+        let low = self.layout.epochs + 4 * i32::from(EPOCH_LOW);
+        self.b.ins().load(I32, own(), epochs, low)
+    }
+    /// Goes on where `a` equals `b`, and by the stub `back` where not.
+    fn only_if(&mut self, a: Value, b: Value, back: u64, args: [Value; 3]) {
+        let equal = self.b.ins().icmp(IntCC::Equal, a, b);
+        let (next, miss) = (self.b.create_block(), self.b.create_block());
+        self.b.set_cold_block(miss);
+        self.b.ins().brif(equal, next, &[], miss, &[]);
+        self.b.switch_to_block(miss);
+        self.tail(back, args);
+        self.b.switch_to_block(next);
+    }
+
+    /// Goes on at another block, by link `which`; `offset` counts from the start
+    /// of this one. Everything is settled.
+    pub fn leave(&mut self, which: usize, offset: u64) {
+        let target = self.block_va(offset);
+        let next = self.after();
+        let link = self.constant(self.block.links_at[which] as u64);
+        let (at, back) = (self.layout.link, self.layout.back.link);
+        if self.loops && offset == 0 {
+            let epoch = self.b.ins().load(I32, own(), link, at.epoch);
+            let now = self.cpu_load(I32, self.layout.epochs + 4 * i32::from(EPOCH_ALWAYS));
+            self.only_if(epoch, now, back, [target, next, link]);
+            self.b.ins().jump(self.head, &[BlockArg::Value(next)]);
+            return;
+        }
+        // A link within a page leads back when its target is gone; whatever is
+        // mapped there, it is in the page of this block.
+        let page_offset = (self.block.pa & !PAGE_MASK).wrapping_add(offset);
+        if page_offset >= PAGE_SIZE {
+            let epoch = self.b.ins().load(I32, own(), link, at.epoch);
+            let now = self.epoch_of(target);
+            self.only_if(epoch, now, back, [target, next, link]);
+            let va = self.b.ins().load(I64, own(), link, at.va);
+            self.only_if(va, target, back, [target, next, link]);
+        }
+        let code = self.b.ins().load(I64, own(), link, at.code);
+        self.go(code, [target, next, link]);
+    }
+    /// Goes on by the first link where `taken`, else behind the block.
+    pub fn branch(&mut self, taken: Value, offset: u64) {
+        let (yes, no) = (self.b.create_block(), self.b.create_block());
+        self.b.ins().brif(taken, yes, &[], no, &[]);
+        self.b.switch_to_block(yes);
+        self.leave(0, offset);
+        self.b.switch_to_block(no);
+        self.leave(1, u64::from(self.op.off) + u64::from(self.op.len));
+    }
+    /// Goes on at any address, by the jump cache. Everything is settled.
+    pub fn indirect(&mut self, target: Value) {
+        let next = self.after();
+        let jump = self.layout.jump;
+        let near = self.b.ins().ushr_imm(target, i64::from(I::ALIGN_BITS));
+        let far = self.b.ins().ushr_imm(target, i64::from(JUMP_FOLD));
+        let slot = self.b.ins().bxor(near, far);
+        let slot = self.b.ins().band_imm(slot, jump.mask);
+        let slot = self.b.ins().ishl_imm(slot, jump.shift);
+        let jumps = self.cpu_load(I64, jump.table);
+        let at = self.b.ins().iadd(jumps, slot);
+        let args = [target, next, at];
+        let back = self.layout.back.jump;
+        let key = self.b.ins().load(I64, own(), at, jump.key);
+        let mode = u64::from(self.block.mode) << 56;
+        let wanted = self.b.ins().bxor_imm(target, mode as i64);
+        self.only_if(key, wanted, back, args);
+        let epoch = self.b.ins().load(I32, own(), at, jump.epoch);
+        let now = self.epoch_of(target);
+        self.only_if(epoch, now, back, args);
+        let code = self.b.ins().load(I64, own(), at, jump.code);
+        self.go(code, args);
+    }
 }

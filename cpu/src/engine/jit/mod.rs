@@ -3,7 +3,8 @@
 //! | file | idea |
 //! |---|---|
 //! | `lower` | what the instruction sets build code with |
-//! | `dispatch` | from block to block |
+//! | `access` | their accesses to guest memory |
+//! | `dispatch` | from block to block, in and out |
 //! | `float` | host arithmetic in compiled code |
 //! | `helpers` | what compiled code calls in the engine |
 //! | `stubs` | how it calls them |
@@ -18,6 +19,7 @@
 // Calls compiled code.
 #![allow(unsafe_code)]
 
+mod access;
 mod dispatch;
 pub mod float;
 mod helpers;
