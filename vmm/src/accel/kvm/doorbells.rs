@@ -4,8 +4,8 @@ use super::KvmVm;
 use bus::Bdf;
 use devices::pci::Doorbell;
 use kvm_ioctls::{IoEventAddress, NoDatamatch};
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -38,8 +38,9 @@ pub struct KvmDoorbells {
 #[derive(Default)]
 struct State {
     bells: BTreeMap<u64, Bell>,
-    /// Rang, and were taken away before anybody looked.
-    left: Vec<(Bdf, u16)>,
+    /// Rang, and were taken away before anybody looked. Each once, however often
+    /// the guest moves it.
+    left: BTreeSet<(Bdf, u16)>,
 }
 
 impl KvmDoorbells {
@@ -72,7 +73,7 @@ impl KvmDoorbells {
             if !keep {
                 self.remove(*address, bell);
                 if bell.event.read().is_ok() {
-                    left.push((bell.bdf, bell.index));
+                    left.insert((bell.bdf, bell.index));
                 }
             }
             keep
