@@ -16,6 +16,8 @@ pub mod events;
 pub mod nodes;
 pub mod queue;
 pub mod ring;
+#[cfg(test)]
+mod test_memory;
 pub mod timing;
 pub mod user_bar;
 pub mod xdma;

@@ -3,6 +3,7 @@
 // System calls for the namespace and the packet socket.
 #![allow(unsafe_code)]
 
+use super::tests::nic;
 use super::{Header, Tap};
 use crate::virtio::VirtioPci;
 use crate::virtio::driver::{Buffer, Driver, GuestQueue, Machine};
@@ -57,15 +58,7 @@ fn frame(len: usize, mark: u8) -> Vec<u8> {
 
 fn traffic(tap: Tap) {
     let mut wire = packet_socket(tap.name());
-    let mut m = Machine::new(4 << 20);
-    let net = Box::new(Net::new(NetSpec::default(), Box::new(tap)));
-    let function = VirtioPci::new(net, m.dma(3), m.line()).unwrap();
-    m.add(3, Box::new(function));
-    let mut driver = Driver::probe(&mut m, 3);
-    assert!(driver.negotiate(&mut m, u64::MAX));
-    let mut rx = driver.queue(&mut m, 0, 64, 0x10_0000);
-    let mut tx = driver.queue(&mut m, 1, 64, 0x12_0000);
-    driver.start(&mut m);
+    let (mut m, driver, mut rx, mut tx) = nic(tap);
     for i in 0..32 {
         rx.add(&[Buffer::writable(0x20_0000 + i * 4096, 2048)])
             .unwrap();
@@ -128,15 +121,7 @@ fn traffic(tap: Tap) {
 /// holds, and it sends all the time itself: nothing stands still afterwards.
 fn both_full(tap: Tap) {
     let mut wire = packet_socket(tap.name());
-    let mut m = Machine::new(4 << 20);
-    let net = Box::new(Net::new(NetSpec::default(), Box::new(tap)));
-    let function = VirtioPci::new(net, m.dma(3), m.line()).unwrap();
-    m.add(3, Box::new(function));
-    let mut driver = Driver::probe(&mut m, 3);
-    assert!(driver.negotiate(&mut m, u64::MAX));
-    let mut rx = driver.queue(&mut m, 0, 64, 0x10_0000);
-    let mut tx = driver.queue(&mut m, 1, 64, 0x12_0000);
-    driver.start(&mut m);
+    let (mut m, driver, mut rx, mut tx) = nic(tap);
     let sent = frame(200, 1);
     let header = Header::default().to_bytes();
     m.ram.write_slice(&header, GuestAddress(0x30_0000)).unwrap();

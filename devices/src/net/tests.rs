@@ -1,6 +1,6 @@
-use super::{Capture, Direction, Loopback, PcapNg, Tap, TapError};
+use super::{Capture, Direction, Loopback, NetBackend, PcapNg, Tap, TapError};
 use crate::virtio::VirtioPci;
-use crate::virtio::driver::{Buffer, Driver, Machine};
+use crate::virtio::driver::{Buffer, Driver, GuestQueue, Machine};
 use crate::virtio::net::{Net, NetSpec};
 use bus::SimTime;
 use std::io::{self, Write};
@@ -18,6 +18,20 @@ impl Write for Memory {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// A machine with a NIC on `backend`, its driver, and its two queues.
+pub(super) fn nic(backend: impl NetBackend + 'static) -> (Machine, Driver, GuestQueue, GuestQueue) {
+    let mut m = Machine::new(4 << 20);
+    let net = Box::new(Net::new(NetSpec::default(), Box::new(backend)));
+    let function = VirtioPci::new(net, m.dma(3), m.line()).unwrap();
+    m.add(3, Box::new(function));
+    let mut driver = Driver::probe(&mut m, 3);
+    assert!(driver.negotiate(&mut m, u64::MAX));
+    let rx = driver.queue(&mut m, 0, 64, 0x10_0000);
+    let tx = driver.queue(&mut m, 1, 64, 0x12_0000);
+    driver.start(&mut m);
+    (m, driver, rx, tx)
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {
@@ -87,15 +101,7 @@ fn a_capture_holds_both_directions() {
     let file = PcapNg::new(Box::new(out.clone())).unwrap();
     let interface = file.interface("eth0").unwrap();
     let capture = Capture::new(Box::new(Loopback::new()), file, interface);
-    let mut m = Machine::new(4 << 20);
-    let net = Box::new(Net::new(NetSpec::default(), Box::new(capture)));
-    let function = VirtioPci::new(net, m.dma(3), m.line()).unwrap();
-    m.add(3, Box::new(function));
-    let mut driver = Driver::probe(&mut m, 3);
-    assert!(driver.negotiate(&mut m, u64::MAX));
-    let mut rx = driver.queue(&mut m, 0, 64, 0x10_0000);
-    let mut tx = driver.queue(&mut m, 1, 64, 0x12_0000);
-    driver.start(&mut m);
+    let (mut m, driver, mut rx, mut tx) = nic(capture);
     for i in 0..4 {
         rx.add(&[Buffer::writable(0x20_0000 + i * 4096, 64)])
             .unwrap();

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::queue::{BOARD_CONSUMER, BOARD_PRODUCER, HardQueue, QueueWindow, Role, WINDOW};
+use crate::test_memory;
 use crate::timing::Way;
-use bus::{Bdf, DmaTarget, NoMsi, create_ram};
+use bus::{DmaTarget, create_ram};
 use proptest::prelude::*;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,9 +26,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         // Host memory with a hole.
-        let ram = create_ram(&[(0, 0x100_0000), (0x200_0000, 0x100_0000)]).unwrap();
-        let host = DmaTarget::new(Bdf::new(0, 3, 0), Arc::new(ram), Arc::new(NoMsi));
-        host.set_bus_master(true);
+        let host = test_memory::host(&[(0, 0x100_0000), (0x200_0000, 0x100_0000)]);
         let ddr = Arc::new(create_ram(&[(0, 0x400_0000)]).unwrap());
         let mut axi = Axi::new(ddr, DDR..0x400_0000);
         let queue = Arc::new(HardQueue::new(Duration::ZERO));
@@ -46,18 +45,10 @@ impl Bench {
         }
     }
     fn put(&self, at: u64, bytes: &[u8]) {
-        self.host
-            .raw_memory()
-            .write_slice(bytes, GuestAddress(at))
-            .unwrap();
+        test_memory::put(&self.host, at, bytes);
     }
     fn get(&self, at: u64, len: usize) -> Vec<u8> {
-        let mut bytes = vec![0; len];
-        self.host
-            .raw_memory()
-            .read_slice(&mut bytes, GuestAddress(at))
-            .unwrap();
-        bytes
+        test_memory::get(&self.host, at, len)
     }
     fn card(&self, at: u64, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];

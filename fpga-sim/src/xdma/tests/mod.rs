@@ -6,8 +6,9 @@ mod spec;
 use super::*;
 use crate::card::{SimCard, SimCardSpec};
 use crate::dma::{Descriptor, SIZE};
+use crate::test_memory;
 use crate::timing::Profile;
-use bus::{Bdf, DmaTarget, Next, NoMsi, SimTime, create_ram};
+use bus::{DmaTarget, Next, SimTime, create_ram};
 use std::sync::Arc;
 use vm_memory::{Bytes, GuestAddress};
 
@@ -36,9 +37,7 @@ impl Bench {
         Self::of(SimCardSpec::default())
     }
     fn of(spec: SimCardSpec) -> Self {
-        let ram = create_ram(&[(0, 0x800_0000)]).unwrap();
-        let host = DmaTarget::new(Bdf::new(0, 3, 0), Arc::new(ram), Arc::new(NoMsi));
-        host.set_bus_master(true);
+        let host = test_memory::host(&[(0, 0x800_0000)]);
         let ddr = Arc::new(create_ram(&[(0, 0x400_0000)]).unwrap());
         let card = SimCard::new(spec, ddr).unwrap();
         Self {
@@ -79,18 +78,10 @@ impl Bench {
         next
     }
     fn put(&self, at: u64, bytes: &[u8]) {
-        self.host
-            .raw_memory()
-            .write_slice(bytes, GuestAddress(at))
-            .unwrap();
+        test_memory::put(&self.host, at, bytes);
     }
     fn get(&self, at: u64, len: usize) -> Vec<u8> {
-        let mut bytes = vec![0; len];
-        self.host
-            .raw_memory()
-            .read_slice(&mut bytes, GuestAddress(at))
-            .unwrap();
-        bytes
+        test_memory::get(&self.host, at, len)
     }
     fn ddr(&self, at: u64, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
