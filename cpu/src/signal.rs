@@ -9,6 +9,7 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Signal {
     word: AtomicU32,
+    limit: AtomicU64,
     sleeping: Mutex<bool>,
     wake: Condvar,
     handoffs: AtomicU64,
@@ -30,7 +31,8 @@ impl Signal {
 
     /// Sets bits, and wakes the vCPU's thread if it idles. Any thread may call.
     pub fn raise(&self, bits: u32) {
-        let before = self.word.fetch_or(bits | SLEEPY, Ordering::AcqRel);
+        let before = self.word.fetch_or(bits | SLEEPY, Ordering::SeqCst);
+        self.cut();
         // SLEEPY is clear while the owner sleeps or is about to: whoever sets
         // it has to wake.
         if before & SLEEPY == 0 {
@@ -49,11 +51,25 @@ impl Signal {
     pub fn word(&self) -> u32 {
         self.word.load(Ordering::Relaxed) & !SLEEPY
     }
-    /// Address of the word, for compiled code that looks at it as
-    /// [`Signal::word`] does; no mask holds the bit that is not part of it.
+    /// Offset of the limit, for compiled code.
     #[cfg(feature = "jit")]
-    pub(crate) fn address(&self) -> *const u32 {
-        self.word.as_ptr()
+    pub(crate) const LIMIT: i32 = std::mem::offset_of!(Signal, limit) as i32;
+    /// Instruction count that compiled code may get to. Only the owner sets it;
+    /// whatever may have to be looked at before sets it to zero, so that a block
+    /// head looks at one number. Says whether a bit of `mask` is set: the limit
+    /// may be gone by then.
+    #[inline(always)]
+    pub(crate) fn limit(&self, limit: u64, mask: u32) -> bool {
+        if self.limit.load(Ordering::Relaxed) != limit {
+            // In this order, where `raise` has the other.
+            self.limit.store(limit, Ordering::SeqCst);
+            return self.word.load(Ordering::SeqCst) & mask & !SLEEPY != 0;
+        }
+        false
+    }
+    /// Has compiled code come back at the next block head.
+    pub(crate) fn cut(&self) {
+        self.limit.store(0, Ordering::SeqCst);
     }
     /// Takes those of `bits` that are set.
     pub fn take(&self, bits: u32) -> u32 {

@@ -55,7 +55,7 @@ pub(super) fn update_mask(cpu: &mut C) {
     if daif & 1 == 0 {
         mask |= Signal::FIQ;
     }
-    cpu.signal_mask = mask;
+    cpu.set_signal_mask(mask);
 }
 
 /// Takes an exception to EL1; `back` is the preferred return address.

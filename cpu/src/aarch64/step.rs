@@ -26,7 +26,7 @@ pub(super) fn begin(cpu: &mut C, spsr: u64) -> Flow {
     cpu.extra.step.from = None;
     // The run loop has to look at its limit anew, at the next block head.
     cpu.signal.raise(Signal::MESSAGE);
-    cpu.signal_mask |= Signal::MESSAGE;
+    cpu.set_signal_mask(cpu.signal_mask() | Signal::MESSAGE);
     Flow::Indirect
 }
 

@@ -372,7 +372,7 @@ fn daif_write(cpu: &mut C, op: &O) -> Flow {
 pub(super) fn set_daif(cpu: &mut C, daif: u8) -> Flow {
     cpu.s.p.daif = daif;
     exception::update_mask(cpu);
-    let pending = cpu.signal.word() & cpu.signal_mask & (Signal::IRQ | Signal::FIQ);
+    let pending = cpu.signal.word() & cpu.signal_mask() & (Signal::IRQ | Signal::FIQ);
     if pending != 0 {
         Flow::Resync
     } else {

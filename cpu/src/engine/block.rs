@@ -85,6 +85,17 @@ pub struct Block<I: Isa> {
     incoming: Vec<(u32, u8)>,
 }
 
+impl<I: Isa> Block<I> {
+    /// How far from the block the target of one of its links is.
+    #[cfg(feature = "jit")]
+    pub(super) fn link_offset(&self, which: u8) -> u64 {
+        match (which, self.ops.last()) {
+            (0, Some(last)) => last.imm,
+            _ => self.bytes.into(),
+        }
+    }
+}
+
 impl<I: Isa> fmt::Debug for Block<I> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Block")

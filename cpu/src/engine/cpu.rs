@@ -27,8 +27,7 @@ pub struct Cpu<I: Isa> {
     pub phys: PhysMap,
     /// The pending word that others set.
     pub signal: Arc<Signal>,
-    /// Signal bits that end a run of blocks now. The instruction set keeps it.
-    pub signal_mask: u32,
+    pub(super) signal_mask: u32,
     /// The vCPU comes back with [`VmExit::Attention`] at the first block head at
     /// or after this time.
     pub deadline: SimTime,
@@ -133,6 +132,19 @@ impl<I: Isa> Cpu<I> {
     #[inline(always)]
     pub fn set_mode(&mut self, mode: u8) {
         self.mode = mode & 1;
+    }
+    /// Signal bits that end a run of blocks now.
+    #[inline(always)]
+    pub fn signal_mask(&self) -> u32 {
+        self.signal_mask
+    }
+    /// Sets the signal bits that end a run of blocks.
+    #[inline(always)]
+    pub fn set_signal_mask(&mut self, mask: u32) {
+        self.signal_mask = mask;
+        if self.signal.word() & mask != 0 {
+            self.signal.cut();
+        }
     }
     /// Instructions that were started since the vCPU was made. An instruction
     /// that raised an exception counts; one that waits for a device does not

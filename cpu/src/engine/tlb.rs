@@ -51,7 +51,8 @@ const EMPTY: Entry = Entry {
 /// Soft TLB of one vCPU.
 #[derive(Debug)]
 pub struct Tlb {
-    pub(super) entries: Box<[Entry; ENTRIES * MODES]>,
+    // In place: compiled code finds an entry from the CPU itself.
+    pub(super) entries: [Entry; ENTRIES * MODES],
     // Slots of each mode filled with non-global translations since the last
     // non-global flush, each listed once: a context switch clears only these.
     nonglobal: [Vec<u16>; MODES],
@@ -65,7 +66,7 @@ pub struct Tlb {
 impl Default for Tlb {
     fn default() -> Self {
         Self {
-            entries: Box::new([EMPTY; ENTRIES * MODES]),
+            entries: [EMPTY; ENTRIES * MODES],
             nonglobal: [Vec::with_capacity(ENTRIES), Vec::with_capacity(ENTRIES)],
             listed: Box::new([false; ENTRIES * MODES]),
             refills: 0,

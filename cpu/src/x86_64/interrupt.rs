@@ -196,7 +196,7 @@ pub(super) fn reconsider(cpu: &mut Cpu<X86>) {
 
 /// Makes the next block head call [`poll`] whatever IF says.
 pub(super) fn look_soon(cpu: &mut Cpu<X86>) {
-    cpu.signal_mask |= Signal::MESSAGE;
+    cpu.set_signal_mask(cpu.signal_mask() | Signal::MESSAGE);
     cpu.signal.raise(Signal::MESSAGE);
 }
 
@@ -267,9 +267,9 @@ pub(super) fn poll(cpu: &mut Cpu<X86>, now: SimTime) -> Option<VmExit> {
     reconsider(cpu);
     if shadow {
         // The run loop comes back after one instruction without being asked.
-        cpu.signal_mask = Signal::ATTENTION;
+        cpu.set_signal_mask(Signal::ATTENTION);
     } else if cpu.s.in_nmi {
-        cpu.signal_mask &= !Signal::FIQ;
+        cpu.set_signal_mask(cpu.signal_mask() & !Signal::FIQ);
     }
     None
 }

@@ -3,6 +3,7 @@
 use super::flags::Pending;
 use super::{L, O, constant, get, set, width};
 use crate::aarch64::Code;
+use crate::aarch64::regs::{SINK, ZERO};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
     InstBuilder, Type, Value, types::I8, types::I16, types::I32, types::I64,
@@ -36,9 +37,20 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, code: Code) -> bool {
             let v = l.b.ins().iadd(v, imm);
             set(l, op.a, v);
         }
+        MovReg if ty == I64 && op.b != ZERO && op.a != SINK => l.copy(op.a, op.b),
         MovReg => {
             let v = get(l, op.b, ty);
             set(l, op.a, v);
+        }
+        AddImm | SubImm if ty == I64 && op.b != ZERO && op.a != SINK => {
+            let by = op.imm as i64;
+            let by = if code == AddImm {
+                by
+            } else {
+                by.wrapping_neg()
+            };
+            let at = l.get_at(op.b).plus(by);
+            l.set_at(op.a, at);
         }
         AddImm | AddsImm | SubImm | SubsImm | AndImm | AndsImm | OrrImm | EorImm => {
             let a = get(l, op.b, ty);

@@ -3,6 +3,7 @@
 use super::{L, O, get, set};
 use crate::aarch64::Code;
 use crate::aarch64::regs::SP;
+use crate::engine::jit::At;
 use cranelift_codegen::ir::{
     InstBuilder, Type, Value, types::I8, types::I16, types::I32, types::I64,
 };
@@ -17,7 +18,7 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, code: Code) -> bool {
         Code::Load | Code::Store => single(l, op, code == Code::Load),
         Code::LoadLiteral => {
             let at = u64::from(op.off).wrapping_add(op.disp as i64 as u64);
-            let va = l.block_va(at);
+            let va = l.block_at(at);
             let v = load(l, va, op.e & 15);
             set(l, op.a, v);
             true
@@ -28,13 +29,15 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, code: Code) -> bool {
 }
 
 /// The base register. A stack pointer that is not aligned is for the handler.
-pub(super) fn base(l: &mut L<'_>, op: &O) -> Value {
-    let v = l.get(op.b);
-    if op.b == SP {
+pub(super) fn base(l: &mut L<'_>, op: &O) -> At {
+    let at = l.get_at(op.b);
+    if op.b == SP && !l.is_aligned(at, 16) {
+        let v = l.sum(at);
         let low = l.b.ins().band_imm(v, 15);
         l.unless(low);
+        l.found_aligned(at, 16);
     }
-    v
+    at
 }
 
 pub(super) fn int(size: u8) -> Type {
@@ -47,7 +50,7 @@ pub(super) fn int(size: u8) -> Type {
 }
 
 /// Loads as the size and opc fields say.
-fn load(l: &mut L<'_>, va: Value, kind: u8) -> Value {
+fn load(l: &mut L<'_>, va: At, kind: u8) -> Value {
     let ty = int(kind >> 2);
     let v = l.load(va, ty);
     match kind & 3 {
@@ -80,23 +83,26 @@ fn single(l: &mut L<'_>, op: &O, is_load: bool) -> bool {
             };
             let shift = if op.d & 4 != 0 { kind >> 2 } else { 0 };
             let index = l.b.ins().ishl_imm(index, i64::from(shift));
-            l.b.ins().iadd(old, index)
+            At {
+                base: l.b.ins().iadd(old.base, index),
+                ..old
+            }
         }
-        _ => l.b.ins().iadd_imm(old, disp),
+        _ => old.plus(disp),
     };
     let va = if addressing == POST { old } else { new };
     let write_back = matches!(addressing, PRE | POST);
     if is_load {
         let v = load(l, va, kind);
         if write_back {
-            l.set(op.b, new);
+            l.set_at(op.b, new);
         }
         set(l, op.a, v);
     } else {
         let v = get(l, op.a, int(kind >> 2));
         l.store(va, v);
         if write_back {
-            l.set(op.b, new);
+            l.set_at(op.b, new);
         }
     }
     true
@@ -106,7 +112,7 @@ fn pair(l: &mut L<'_>, op: &O, is_load: bool) -> bool {
     let opc = op.e & 3;
     let index = op.e >> 2;
     let old = base(l, op);
-    let new = l.b.ins().iadd_imm(old, i64::from(op.disp));
+    let new = old.plus(op.disp.into());
     let va = if index == 1 { old } else { new };
     let write_back = index != 2;
     if is_load {
@@ -116,7 +122,7 @@ fn pair(l: &mut L<'_>, op: &O, is_load: bool) -> bool {
             l.load_words(va)
         };
         if write_back {
-            l.set(op.b, new);
+            l.set_at(op.b, new);
         }
         for (index, v) in [op.a, op.c].into_iter().zip(values) {
             let v = if opc == 1 {
@@ -131,7 +137,7 @@ fn pair(l: &mut L<'_>, op: &O, is_load: bool) -> bool {
         let values = [get(l, op.a, ty), get(l, op.c, ty)];
         l.store_two(va, values);
         if write_back {
-            l.set(op.b, new);
+            l.set_at(op.b, new);
         }
     }
     true

@@ -4,8 +4,9 @@ use super::memory::{base, int};
 use super::{L, O, get, set};
 use crate::aarch64::state::{Aarch64State, Pstate};
 use crate::aarch64::{Code, maintain, sysreg};
+use crate::engine::jit::At;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{InstBuilder, Value, types::I8, types::I64};
+use cranelift_codegen::ir::{InstBuilder, types::I8, types::I64};
 use std::mem::offset_of;
 
 pub(super) fn lower(l: &mut L<'_>, op: &O, code: Code) -> bool {
@@ -59,12 +60,13 @@ fn register(l: &mut L<'_>, op: &O) -> Option<usize> {
 }
 
 /// The base register. Where the access is not aligned the handler takes it.
-fn aligned(l: &mut L<'_>, op: &O) -> Value {
-    let va = base(l, op);
+fn aligned(l: &mut L<'_>, op: &O) -> At {
+    let at = base(l, op);
     let size = 1i64 << (op.e & 3);
-    if size > 1 {
+    if size > 1 && !l.is_aligned(at, size) {
+        let va = l.sum(at);
         let low = l.b.ins().band_imm(va, size - 1);
         l.unless(low);
     }
-    va
+    at
 }

@@ -7,6 +7,7 @@ use super::{L, O, get, set};
 use crate::aarch64::fp::{Code as Fp, INEXACT, ROUNDING};
 use crate::aarch64::simd::Code as Simd;
 use crate::aarch64::state::Aarch64State;
+use crate::engine::jit::At;
 use crate::engine::jit::float::{self, Arithmetic};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{
@@ -50,9 +51,9 @@ pub(super) fn lower(l: &mut L<'_>, op: &O) -> bool {
         let offset = l.b.ins().ishl_imm(offset, i64::from(op.d & 7));
         let base = l.get(op.b);
         let va = l.b.ins().iadd(base, offset);
-        transfer(l, op, va, single_size(insn), is(Simd::LoadIndexed));
+        transfer(l, op, va.into(), single_size(insn), is(Simd::LoadIndexed));
     } else if is(Simd::LoadLiteral) {
-        let va = l.block_va(u64::from(op.off).wrapping_add(op.imm));
+        let va = l.block_at(u64::from(op.off).wrapping_add(op.imm));
         transfer(l, op, va, (insn >> 30) + 2, true);
     } else if is(Simd::LoadPair) || is(Simd::StorePair) {
         let index = match insn >> 23 & 7 {
@@ -100,19 +101,19 @@ fn set_low(l: &mut L<'_>, register: u8, v: Value) {
     l.set_state(zero, place(register) + 8);
 }
 
-fn addresses(l: &mut L<'_>, op: &O, index: Index) -> (Value, Value) {
-    let base = l.get(op.b);
-    let moved = l.b.ins().iadd_imm(base, op.imm as i64);
+fn addresses(l: &mut L<'_>, op: &O, index: Index) -> (At, At) {
+    let base = l.get_at(op.b);
+    let moved = base.plus(op.imm as i64);
     (if index == Index::Post { base } else { moved }, moved)
 }
 
-fn write_back(l: &mut L<'_>, op: &O, index: Index, moved: Value) {
+fn write_back(l: &mut L<'_>, op: &O, index: Index, moved: At) {
     if index != Index::Offset {
-        l.set(op.b, moved);
+        l.set_at(op.b, moved);
     }
 }
 
-fn transfer(l: &mut L<'_>, op: &O, va: Value, size: u32, is_load: bool) {
+fn transfer(l: &mut L<'_>, op: &O, va: At, size: u32, is_load: bool) {
     if !is_load {
         let host = l.store_later(va, 1 << size);
         let v = l.state(ty(size), place(op.a));
@@ -127,7 +128,7 @@ fn transfer(l: &mut L<'_>, op: &O, va: Value, size: u32, is_load: bool) {
 }
 
 /// Two registers, each an access of its own.
-fn pair(l: &mut L<'_>, op: &O, va: Value, size: u32, is_load: bool) {
+fn pair(l: &mut L<'_>, op: &O, va: At, size: u32, is_load: bool) {
     let bytes = 1u64 << size;
     if !is_load {
         let host = l.store_later(va, 2 * bytes);
@@ -137,7 +138,7 @@ fn pair(l: &mut L<'_>, op: &O, va: Value, size: u32, is_load: bool) {
         }
         return;
     }
-    let second = l.b.ins().iadd_imm(va, bytes as i64);
+    let second = va.plus(bytes as i64);
     if size == 4 {
         // Halves: general registers, which live across the second access.
         let (first, second) = (l.load_16(va), l.load_16(second));

@@ -5,17 +5,24 @@
 //! run loop.
 
 use super::lower::{Lower, block_signature};
-use crate::engine::block::{EPOCH_ALWAYS, EPOCH_LOW, JUMP_FOLD};
+use crate::Signal;
+use crate::engine::block::{EPOCH_LOW, JUMP_FOLD};
 use crate::engine::{Cpu, Isa, PAGE_MASK, PAGE_SIZE};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{BlockArg, InstBuilder, MemFlags, Value, types::I32, types::I64};
 use cranelift_frontend::FunctionBuilder;
 use std::mem::offset_of;
 
-/// Offset of a field of the CPU.
+/// Where in the CPU the pointer of compiled code points: as many general
+/// registers as can be are within 128 bytes of it, for short instructions.
+pub(super) const fn middle<I: Isa>() -> i32 {
+    (offset_of!(Cpu<I>, s) + I::GPR_OFFSET + 128) as i32
+}
+
+/// Offset of a field of the CPU from that pointer.
 macro_rules! field {
     ($($name:ident).+) => {
-        offset_of!(Cpu<I>, $($name).+) as i32
+        offset_of!(Cpu<I>, $($name).+) as i32 - $crate::engine::jit::dispatch::middle::<I>()
     };
 }
 pub(super) use field;
@@ -44,12 +51,14 @@ pub(super) fn back<I: Isa>(mut b: FunctionBuilder<'_>, how: u32, keep: i32) {
 }
 
 /// Enters compiled code from the engine: CPU, address, count, code.
-pub(super) fn enter(mut b: FunctionBuilder<'_>) {
+pub(super) fn enter<I: Isa>(mut b: FunctionBuilder<'_>) {
     let entry = b.create_block();
     b.append_block_params_for_function_params(entry);
     b.switch_to_block(entry);
     let p = b.block_params(entry);
-    let (args, code) = ([p[0], p[1], p[2], p[3]], p[3]);
+    let (cpu, va, icount, code) = (p[0], p[1], p[2], p[3]);
+    let cpu = b.ins().iadd_imm(cpu, i64::from(middle::<I>()));
+    let args = [cpu, va, icount, code];
     let sig = b.import_signature(block_signature());
     let call = b.ins().call_indirect(sig, code, &args);
     let how = b.inst_results(call)[0];
@@ -59,31 +68,21 @@ pub(super) fn enter(mut b: FunctionBuilder<'_>) {
 }
 
 impl<I: Isa> Lower<'_, I> {
-    /// What the run loop looks at in front of a block: budget and pending word.
+    /// What the run loop looks at in front of a block: budget and pending word,
+    /// both by [`Signal::limit`].
     pub(super) fn head(&mut self) {
         self.b.switch_to_block(self.head);
         let next = self.after();
-        let limit = self.cpu_load(I64, field!(shared.limit));
-        let over = self.b.ins().icmp(IntCC::UnsignedGreaterThan, next, limit);
-        let (bail, in_time, go) = (
-            self.b.create_block(),
-            self.b.create_block(),
-            self.b.create_block(),
-        );
-        self.b.set_cold_block(bail);
-        self.b.ins().brif(over, bail, &[], in_time, &[]);
-        self.b.switch_to_block(in_time);
         let signal = self.cpu_load(I64, field!(shared.signal));
-        let word = self.b.ins().load(I32, own(), signal, 0);
-        let mask = self.cpu_load(I32, field!(signal_mask));
-        let raised = self.b.ins().band(word, mask);
-        self.b.ins().brif(raised, bail, &[], go, &[]);
+        let limit = self.b.ins().load(I64, own(), signal, Signal::LIMIT);
+        let over = self.b.ins().icmp(IntCC::UnsignedGreaterThan, next, limit);
+        let (bail, go) = (self.b.create_block(), self.b.create_block());
+        self.b.set_cold_block(bail);
+        self.b.ins().brif(over, bail, &[], go, &[]);
         self.b.switch_to_block(bail);
         let block = self.block_address();
         self.tail(self.layout.bail, [self.va, self.icount, block]);
         self.b.switch_to_block(go);
-        self.cpu_store(self.va, field!(block_va));
-        self.cpu_store(self.icount, field!(icount));
     }
 
     /// Goes on at the constant address `code` with what blocks get.
@@ -126,17 +125,15 @@ impl<I: Isa> Lower<'_, I> {
     /// Goes on at another block, by link `which`; `offset` counts from the start
     /// of this one. Everything is settled.
     pub fn leave(&mut self, which: usize, offset: u64) {
-        let target = self.block_va(offset);
         let next = self.after();
-        let link = self.constant(self.block.links_at[which] as u64);
-        let (at, back) = (self.layout.link, self.layout.back.link);
         if self.loops && offset == 0 {
-            let epoch = self.b.ins().load(I32, own(), link, at.epoch);
-            let now = self.cpu_load(I32, self.layout.epochs + 4 * i32::from(EPOCH_ALWAYS));
-            self.only_if(epoch, now, back, [target, next, link]);
+            // Whatever kills a running block leaves it.
             self.b.ins().jump(self.head, &[BlockArg::Value(next)]);
             return;
         }
+        let target = self.block_va(offset);
+        let link = self.constant(self.block.links_at[which] as u64);
+        let (at, back) = (self.layout.link, self.layout.back.link);
         // A link within a page leads back when its target is gone; whatever is
         // mapped there, it is in the page of this block.
         let page_offset = (self.block.pa & !PAGE_MASK).wrapping_add(offset);

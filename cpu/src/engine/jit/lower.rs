@@ -2,12 +2,14 @@
 //!
 //! A function stands for one block and gets the CPU, the virtual address of the
 //! block and the instruction count at its head. Registers live in values
-//! within the block; they are written to the state before anything that may
-//! look at it: an access to memory, a handler, the end. Flags stay what they
-//! were computed from until somebody looks ([`Isa::Pending`]); on the paths
-//! that leave in the middle of a block they are written there.
+//! within the block, and those that were made by adding a constant as a value and
+//! that constant ([`At`]). They are written to the state before a handler and at
+//! the end; on the paths that leave in the middle of a block they are written
+//! there. So are flags, which stay what they were computed from until somebody
+//! looks ([`Isa::Pending`]).
 
-use super::dispatch::{field, own};
+use super::access::Pages;
+use super::dispatch::{field, middle, own};
 use super::{Layout, stubs};
 use crate::engine::{Block, Cpu, Flow, Isa, Op};
 use cranelift_codegen::ir::{
@@ -17,6 +19,47 @@ use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::FunctionBuilder;
 use std::fmt;
 use std::mem::offset_of;
+
+/// An address, or a register that holds one: a value and a constant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At {
+    /// What the constant is added to.
+    pub base: Value,
+    /// The constant.
+    pub offset: i64,
+}
+
+impl At {
+    /// So many bytes further on.
+    pub fn plus(self, bytes: i64) -> Self {
+        Self {
+            offset: self.offset.wrapping_add(bytes),
+            ..self
+        }
+    }
+}
+
+impl From<Value> for At {
+    fn from(base: Value) -> Self {
+        Self { base, offset: 0 }
+    }
+}
+
+/// What is known of a register: a sum, and its value where it was computed.
+#[derive(Clone, Copy)]
+struct Known {
+    at: At,
+    whole: Option<Value>,
+}
+
+impl From<Value> for Known {
+    fn from(value: Value) -> Self {
+        Self {
+            at: value.into(),
+            whole: Some(value),
+        }
+    }
+}
 
 /// Guest registers that an instruction set may keep in values.
 const REGISTERS: usize = 64;
@@ -61,9 +104,13 @@ pub struct Lower<'a, I: Isa> {
     pub(super) layout: &'a Layout,
     pub(super) head: ir::Block,
     exit: ir::Block,
-    registers: [Option<Value>; REGISTERS],
+    registers: [Option<Known>; REGISTERS],
     dirty: u64,
+    aligned: Option<(At, i64)>,
+    // Whether address and count of the block are in the CPU.
+    placed: bool,
     pub(super) loops: bool,
+    pub(super) pages: Pages,
     pub(super) helper_3: ir::SigRef,
     pub(super) helper_5: ir::SigRef,
     pub(super) block_sig: ir::SigRef,
@@ -91,6 +138,7 @@ impl<'a, I: Isa> Lower<'a, I> {
         mut b: FunctionBuilder<'a>,
         block: &'a Source<I>,
         layout: &'a Layout,
+        pages: Pages,
     ) -> Self {
         let entry = b.create_block();
         b.append_block_params_for_function_params(entry);
@@ -121,15 +169,18 @@ impl<'a, I: Isa> Lower<'a, I> {
             exit,
             registers: [None; REGISTERS],
             dirty: 0,
+            aligned: None,
+            placed: false,
             loops,
+            pages,
             helper_3,
             helper_5,
             block_sig,
         }
     }
 
-    /// Lowers all of the block.
-    pub(super) fn run(mut self) {
+    /// Lowers all of the block. Gives what it learnt of the accesses.
+    pub(super) fn run(mut self) -> Pages {
         self.head();
         let block = self.block;
         for op in &block.ops {
@@ -145,6 +196,7 @@ impl<'a, I: Isa> Lower<'a, I> {
         self.shared_exit();
         self.b.seal_all_blocks();
         self.b.finalize();
+        self.pages
     }
 
     /// The end that paths out of the middle share.
@@ -186,62 +238,127 @@ impl<'a, I: Isa> Lower<'a, I> {
     pub fn constant(&mut self, value: u64) -> Value {
         self.b.ins().iconst(I64, value as i64)
     }
+    /// As [`Lower::block_va`], not yet added.
+    pub fn block_at(&mut self, offset: u64) -> At {
+        At::from(self.va).plus(offset as i64)
+    }
     /// The virtual address of the block plus an offset.
     pub fn block_va(&mut self, offset: u64) -> Value {
         self.b.ins().iadd_imm(self.va, offset as i64)
     }
     /// Reads a general register of 64 bits.
     pub fn get(&mut self, index: u8) -> Value {
-        if let Some(value) = self.registers[usize::from(index)] {
+        let known = self.known(index);
+        if let Some(value) = known.whole {
             return value;
         }
-        let value = self.state(I64, I::GPR_OFFSET + 8 * usize::from(index));
-        self.registers[usize::from(index)] = Some(value);
+        let value = self.b.ins().iadd_imm(known.at.base, known.at.offset);
+        self.registers[usize::from(index)] = Some(Known {
+            whole: Some(value),
+            ..known
+        });
         value
+    }
+    /// A general register as an address, which costs nothing where it was made
+    /// by adding a constant.
+    pub fn get_at(&mut self, index: u8) -> At {
+        self.known(index).at
+    }
+    fn known(&mut self, index: u8) -> Known {
+        if let Some(known) = self.registers[usize::from(index)] {
+            return known;
+        }
+        let value = self.state(I64, I::GPR_OFFSET + 8 * usize::from(index));
+        let known = Known::from(value);
+        self.registers[usize::from(index)] = Some(known);
+        known
     }
     /// Writes a general register of 64 bits.
     pub fn set(&mut self, index: u8, value: Value) {
-        self.registers[usize::from(index)] = Some(value);
+        self.set_known(index, Known::from(value));
+    }
+    /// Writes a sum to a general register, computed when it is needed.
+    pub fn set_at(&mut self, index: u8, at: At) {
+        let whole = (at.offset == 0).then_some(at.base);
+        self.set_known(index, Known { at, whole });
+    }
+    /// Says that a general register, as it was just written, is this sum too.
+    pub fn known_as(&mut self, index: u8, at: At) {
+        if let Some(known) = &mut self.registers[usize::from(index)] {
+            known.at = at;
+        }
+    }
+    /// Whether an address is known to be a multiple of `bytes`, a power of two.
+    pub fn is_aligned(&self, at: At, bytes: i64) -> bool {
+        self.aligned.is_some_and(|(known, multiple)| {
+            known.base == at.base
+                && multiple % bytes == 0
+                && at.offset.wrapping_sub(known.offset) % bytes == 0
+        })
+    }
+    /// Says that an address is.
+    pub fn found_aligned(&mut self, at: At, bytes: i64) {
+        self.aligned = Some((at, bytes));
+    }
+    /// Copies a general register.
+    pub fn copy(&mut self, to: u8, from: u8) {
+        let known = self.known(from);
+        self.set_known(to, known);
+    }
+    fn set_known(&mut self, index: u8, known: Known) {
+        self.registers[usize::from(index)] = Some(known);
         self.dirty |= 1 << index;
     }
-    /// Writes changed registers to the state.
-    pub(super) fn flush_registers(&mut self) {
-        let mut dirty = std::mem::take(&mut self.dirty);
+    /// Writes changed registers to the state; on a path of its own, which does
+    /// not change what is known on others.
+    pub(super) fn spill(&mut self) {
+        let mut dirty = self.dirty;
         while dirty != 0 {
             let index = dirty.trailing_zeros() as usize;
             dirty &= dirty - 1;
-            if let Some(value) = self.registers[index] {
+            if let Some(known) = self.registers[index] {
+                let value = known
+                    .whole
+                    .unwrap_or_else(|| self.b.ins().iadd_imm(known.at.base, known.at.offset));
                 self.set_state(value, I::GPR_OFFSET + 8 * index);
             }
         }
     }
     /// Writes all that is kept in values to the state.
     pub fn settle(&mut self) {
-        self.flush_registers();
+        self.spill();
+        self.dirty = 0;
         let pending = std::mem::take(&mut self.pending);
         I::store_flags(self, pending);
     }
-    /// Makes the state good for a handler of the current op. Registers are
-    /// written already; address and count of the block were on the way here.
+    /// Makes the CPU good for a handler of the current op, on a path of its own.
     pub(super) fn sync(&mut self) {
+        self.spill();
+        self.place();
         let pending = self.pending;
         let Some((what, [a, b, r])) = I::describe_flags(self, pending) else {
             return I::store_flags(self, pending);
         };
         let stub = self.constant(self.layout.flags);
         let what = self.constant(what);
-        let args = [self.cpu, what, a, b, r];
+        let args = [self.helper_cpu(), what, a, b, r];
         self.b.ins().call_indirect(self.helper_5, stub, &args);
     }
 
+    /// The CPU, as helpers get it.
+    pub(super) fn helper_cpu(&mut self) -> Value {
+        if stubs::TAKES_MIDDLE {
+            self.cpu
+        } else {
+            self.b.ins().iadd_imm(self.cpu, -i64::from(middle::<I>()))
+        }
+    }
     pub(super) fn call_op(&mut self) -> Value {
         let stub = self.constant(self.layout.op);
         let op = self.op_address();
         let block = self.block_address();
-        let call = self
-            .b
-            .ins()
-            .call_indirect(self.helper_3, stub, &[self.cpu, op, block]);
+        let args = [self.helper_cpu(), op, block];
+        let call = self.b.ins().call_indirect(self.helper_3, stub, &args);
         self.b.inst_results(call)[0]
     }
     pub(super) fn go_or_exit(&mut self, host: Value, go: ir::Block, args: &[BlockArg]) {
@@ -251,11 +368,22 @@ impl<'a, I: Isa> Lower<'a, I> {
             .brif(host, go, args, self.exit, &[BlockArg::Value(op)]);
     }
 
+    /// Tells the CPU where the block is, as far as that is not done.
+    fn place(&mut self) {
+        if !self.placed {
+            self.cpu_store(self.va, field!(block_va));
+            self.cpu_store(self.icount, field!(icount));
+        }
+    }
+
     /// Carries the current op out by its handler.
     pub fn handler(&mut self) {
         self.settle();
+        self.place();
+        self.placed = true;
         let host = self.call_op();
         self.registers = [None; REGISTERS];
+        self.pages.forget();
         if self.is_last() {
             let op = self.op_address();
             self.b.ins().jump(self.exit, &[BlockArg::Value(op)]);
@@ -278,7 +406,6 @@ impl<'a, I: Isa> Lower<'a, I> {
     /// Where `unusual` holds, leaves the whole op to its handler, and what is
     /// behind it to the interpreter. Nothing of the op may be done before.
     pub fn unless(&mut self, unusual: Value) {
-        self.flush_registers();
         let (cold, next) = (self.b.create_block(), self.b.create_block());
         self.b.set_cold_block(cold);
         self.b.ins().brif(unusual, cold, &[], next, &[]);
@@ -293,7 +420,6 @@ impl<'a, I: Isa> Lower<'a, I> {
     /// goes on in the block. `usual` may store to the state, where the handler
     /// does; it reads no register that was not read before.
     pub fn or_handler(&mut self, unusual: Value, usual: impl FnOnce(&mut Self)) {
-        self.flush_registers();
         let (cold, hot) = (self.b.create_block(), self.b.create_block());
         let next = self.b.create_block();
         self.b.set_cold_block(cold);

@@ -29,13 +29,15 @@ mod run;
 mod stubs;
 mod worker;
 
+pub use access::Host;
 pub use cranelift_codegen::ir::Value;
-pub use lower::Lower;
 use lower::flow_of;
+pub use lower::{At, Lower};
 
 use super::block::{Jump, Link, WaysBack};
 use super::tlb::{Entry, MODE_BYTES, SLOT_MASK};
 use super::{Block, Cpu, Isa};
+use access::Pages;
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{AbiParam, Signature, types};
@@ -65,9 +67,7 @@ pub(super) const DISPATCH: u32 = 0x82;
 /// What compiled code and the engine tell each other.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    /// Instruction count at which to stop.
-    pub limit: u64,
-    /// Address of the pending word.
+    /// Address of the [`crate::Signal`].
     pub signal: u64,
     /// Address of the op that was left at.
     pub op: u64,
@@ -197,7 +197,8 @@ impl Jit {
         let flags = settings::Flags::new(flags);
         let isa = || cranelift_native::builder().ok()?.finish(flags.clone()).ok();
         let mut memory = CodeMemory::new(size).ok()?;
-        let stub = |memory: &mut CodeMemory, helper| stubs::call_stub(memory, helper);
+        let middle = dispatch::middle::<I>();
+        let stub = |memory: &mut CodeMemory, helper| stubs::call_stub(memory, helper, middle);
         let layout = Layout {
             op: stub(&mut memory, helpers::op::<I> as *const () as u64)?,
             load: stub(&mut memory, helpers::load::<I> as *const () as u64)?,
@@ -205,17 +206,17 @@ impl Jit {
             flags: stub(&mut memory, I::write_flags as *const () as u64)?,
             bail: 0,
             back: WaysBack::default(),
-            tlb: Cpu::<I>::tlb_offset(),
+            tlb: Cpu::<I>::tlb_offset() - middle,
             tlb_mode: MODE_BYTES as i32,
             tlb_mask: (SLOT_MASK * size_of::<Entry>()) as i64,
-            epochs: Cpu::<I>::epochs_offset(),
+            epochs: Cpu::<I>::epochs_offset() - middle,
             link: LinkLayout {
                 epoch: offset_of!(Link, epoch) as i32,
                 va: offset_of!(Link, va) as i32,
                 code: offset_of!(Link, code) as i32,
             },
             jump: JumpLayout {
-                table: Cpu::<I>::jumps_offset(),
+                table: Cpu::<I>::jumps_offset() - middle,
                 mask: super::block::JUMP_MASK as i64,
                 shift: i64::from(size_of::<Jump>().trailing_zeros()),
                 key: offset_of!(Jump, key) as i32,
@@ -250,7 +251,7 @@ impl Jit {
         let mut sig = Signature::new(CallConv::triple_default(jit.compiler.isa.triple()));
         sig.params.extend([AbiParam::new(types::I64); 4]);
         sig.returns.push(AbiParam::new(types::I32));
-        jit.enter = jit.build(sig, |b, _| dispatch::enter(b))?;
+        jit.enter = jit.build(sig, |b, _| dispatch::enter::<I>(b))?;
         jit.memory.keep();
         if background {
             let compiler = Compiler::new(isa()?, jit.compiler.layout.clone());
@@ -366,8 +367,12 @@ impl Compiler {
 
     /// The code of a block.
     fn block<I: Isa>(&mut self, block: &Source<I>) -> Option<Vec<u8>> {
+        self.context.clear();
+        self.context.func.signature = lower::block_signature();
+        let b = FunctionBuilder::new(&mut self.context.func, &mut self.builder);
+        let pages = Lower::new(b, block, &self.layout, Pages::default()).run();
         self.build(lower::block_signature(), |b, layout| {
-            Lower::new(b, block, layout).run();
+            Lower::new(b, block, layout, pages.again()).run();
         })
     }
 }

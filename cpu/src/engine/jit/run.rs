@@ -110,14 +110,26 @@ impl<I: Isa> Cpu<I> {
             return Compiled::Head(std::ptr::null_mut());
         };
         let enter = jit.enter::<I>();
-        self.shared.limit = limit;
-        self.shared.signal = self.signal.address() as u64;
+        if self.signal.limit(limit, self.signal_mask) {
+            return Compiled::Head(std::ptr::null_mut());
+        }
+        self.shared.signal = &raw const *self.signal as u64;
         let (va, count) = (self.pc(), self.icount);
         let how = enter(self, va, count, code);
         let block = self.shared.block as BlockPtr<I>;
         match how {
             HEAD => Compiled::Head(block),
-            LINK => Compiled::Head(self.follow(self.shared.link as *mut Link)),
+            LINK => {
+                let link = self.shared.link as *mut Link;
+                // SAFETY: a link of the block that ran just now; in memory.
+                let (from, which) = unsafe { ((*link).from, (*link).which) };
+                if let Some(block) = self.blocks.get(from) {
+                    // Compiled code does not always say where its block was.
+                    let offset = block.link_offset(which);
+                    self.block_va = self.pc().wrapping_sub(offset);
+                }
+                Compiled::Head(self.follow(link))
+            }
             DISPATCH => Compiled::Head(std::ptr::null_mut()),
             flow => {
                 let mut op = self.shared.op as *const Op<I>;

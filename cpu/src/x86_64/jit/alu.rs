@@ -114,13 +114,24 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, form: &Form) -> bool {
             l.pending = Pending::Logic { r: zero };
             assign(l, to, zero)
         }
+        name @ (M::Add | M::Sub) if from == Operand::Immediate && bytes == 8 => {
+            let Operand::Register(r, _) = to else {
+                return replace(l, op, name, to, from);
+            };
+            let by = op.imm as i64;
+            let at = l.get_at(r & 15);
+            let at = at.plus(if name == M::Add {
+                by
+            } else {
+                by.wrapping_neg()
+            });
+            replace(l, op, name, to, from) && {
+                l.known_as(r & 15, at);
+                true
+            }
+        }
         name @ (M::Add | M::Adc | M::Sub | M::Sbb | M::And | M::Or | M::Xor) => {
-            // Before the access: behind it, its handler may have run.
-            let cf = matches!(name, M::Adc | M::Sbb).then(|| l.pending.cf(l));
-            modify(l, op, to, |l, a| {
-                let b = source(l, op, from, bytes)?;
-                compute(l, name, a, b, cf)
-            })
+            replace(l, op, name, to, from)
         }
         name @ (M::Inc | M::Dec | M::Neg | M::Not) => {
             modify(l, op, to, |l, a| compute_one(l, name, a))
@@ -191,6 +202,16 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, form: &Form) -> bool {
         }
         _ => false,
     }
+}
+
+/// Replaces the first operand by the result of it and the second.
+fn replace(l: &mut L<'_>, op: &O, name: M, to: Operand, from: Operand) -> bool {
+    // Before the access: behind it, its handler may have run.
+    let cf = matches!(name, M::Adc | M::Sbb).then(|| l.pending.cf(l));
+    modify(l, op, to, |l, a| {
+        let b = source(l, op, from, to.bytes())?;
+        compute(l, name, a, b, cf)
+    })
 }
 
 /// Shifts a register of 32 or 64 bits by CL, which may be zero: then nothing

@@ -40,11 +40,10 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, form: &Form) -> bool {
             true
         }
         M::Ret if op.code == Code::Retnq as u16 || op.code == Code::Retnq_imm16 as u16 => {
-            let sp = l.get(RSP);
+            let sp = l.get_at(RSP);
             let target = l.load(sp, I64);
             canonical(l, target);
-            let sp = l.b.ins().iadd_imm(sp, 8i64.wrapping_add(op.imm as i64));
-            l.set(RSP, sp);
+            l.set_at(RSP, sp.plus(8i64.wrapping_add(op.imm as i64)));
             l.settle();
             l.indirect(target);
             true
@@ -68,10 +67,9 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, form: &Form) -> bool {
 /// Pushes the address of the next instruction.
 fn push_next(l: &mut L<'_>, op: &O) {
     let next = l.block_va(u64::from(op.off) + u64::from(op.len));
-    let sp = l.get(RSP);
-    let sp = l.b.ins().iadd_imm(sp, -8);
+    let sp = l.get_at(RSP).plus(-8);
     l.store(sp, next);
-    l.set(RSP, sp);
+    l.set_at(RSP, sp);
 }
 
 /// Leaves the op to its handler where `target` is no canonical address.

@@ -270,8 +270,14 @@ impl Pending {
 
     /// CF as a word of 0 or 1.
     pub fn cf(self, l: &mut L<'_>) -> Value {
-        if let Self::Step { cf, .. } = self {
-            return cf;
+        match self {
+            Self::Step { cf, .. } => return cf,
+            Self::Stored => {
+                let carry = l.state(I64, CARRY);
+                return l.b.ins().ushr_imm(carry, 63);
+            }
+            Self::Words { carry, .. } => return l.b.ins().ushr_imm(carry, 63),
+            _ => {}
         }
         let cf = self.condition(l, 2);
         l.b.ins().uextend(I64, cf)

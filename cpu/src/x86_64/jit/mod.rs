@@ -15,7 +15,7 @@ use super::X86;
 use super::operand::{ADDR32, HIGH, RIP, SEG_FS, SEG_GS};
 use super::state::{Segment, X86State, seg};
 use crate::engine::Op;
-use crate::engine::jit::Lower;
+use crate::engine::jit::{At, Lower};
 use cranelift_codegen::ir::{InstBuilder, Type, Value, types};
 use flags::zero_extend;
 use form::Form;
@@ -87,38 +87,45 @@ fn write(l: &mut L<'_>, r: u8, v: Value) {
 }
 
 /// The effective address without its segment base.
-fn offset(l: &mut L<'_>, op: &O) -> Value {
-    let disp = op.disp as i64 as u64;
+fn offset(l: &mut L<'_>, op: &O) -> At {
+    let disp = i64::from(op.disp);
     let mut at = None;
     if op.c < RIP {
-        at = Some(l.get(op.c & 15));
+        at = Some(l.get_at(op.c & 15));
     } else if op.c == RIP {
-        let next = u64::from(op.off) + u64::from(op.len);
-        at = Some(l.block_va(next.wrapping_add(disp)));
+        let next = i64::from(op.off) + i64::from(op.len);
+        at = Some(l.block_at(next as u64));
     }
     if op.d < RIP {
-        let mut index = l.get(op.d & 15);
+        let mut index = l.get_at(op.d & 15);
         if op.e & 3 != 0 {
-            index = l.b.ins().ishl_imm(index, i64::from(op.e & 3));
+            let shift = i64::from(op.e & 3);
+            index = At {
+                base: l.b.ins().ishl_imm(index.base, shift),
+                offset: index.offset.wrapping_shl(shift as u32),
+            };
         }
         at = Some(match at {
-            Some(base) => l.b.ins().iadd(base, index),
+            Some(at) => At {
+                base: l.b.ins().iadd(at.base, index.base),
+                offset: at.offset.wrapping_add(index.offset),
+            },
             None => index,
         });
     }
-    let mut at = match at {
-        None => l.constant(disp),
-        Some(at) if op.c == RIP || disp == 0 => at,
-        Some(at) => l.b.ins().iadd_imm(at, disp as i64),
+    let at = match at {
+        None => l.constant(disp as u64).into(),
+        Some(at) => at.plus(disp),
     };
     if op.e & ADDR32 != 0 {
-        at = l.b.ins().band_imm(at, 0xffff_ffff);
+        let sum = l.sum(at);
+        return l.b.ins().band_imm(sum, 0xffff_ffff).into();
     }
     at
 }
 
 /// The linear address of the memory operand.
-fn address(l: &mut L<'_>, op: &O) -> Value {
+fn address(l: &mut L<'_>, op: &O) -> At {
     let at = offset(l, op);
     let segment = match op.e & (SEG_FS | SEG_GS) {
         0 => return at,
@@ -127,7 +134,10 @@ fn address(l: &mut L<'_>, op: &O) -> Value {
     };
     let field = offset_of!(X86State, seg) + segment * size_of::<Segment>();
     let base = l.state(types::I64, field + offset_of!(Segment, base));
-    l.b.ins().iadd(at, base)
+    At {
+        base: l.b.ins().iadd(at.base, base),
+        ..at
+    }
 }
 
 /// An immediate at a width.

@@ -41,7 +41,12 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, form: &Form) -> bool {
         }
         M::Lea => {
             let at = offset(l, op);
-            set(l, to, at)
+            if let Operand::Register(r, 8) = to {
+                l.set_at(r & 15, at);
+                return true;
+            }
+            let v = l.sum(at);
+            set(l, to, v)
         }
         M::Xchg => {
             let (Operand::Register(a, n), Operand::Register(b, _)) = (to, from) else {
@@ -81,18 +86,16 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, form: &Form) -> bool {
             let Operand::Register(r, 8) = to else {
                 return false;
             };
-            let sp = l.get(RSP);
+            let sp = l.get_at(RSP);
             let v = l.load(sp, I64);
-            let sp = l.b.ins().iadd_imm(sp, 8);
-            l.set(RSP, sp);
+            l.set_at(RSP, sp.plus(8));
             l.set(r & 15, v);
             true
         }
         M::Leave if op.code == Code::Leaveq as u16 => {
-            let sp = l.get(RBP);
+            let sp = l.get_at(RBP);
             let v = l.load(sp, I64);
-            let sp = l.b.ins().iadd_imm(sp, 8);
-            l.set(RSP, sp);
+            l.set_at(RSP, sp.plus(8));
             l.set(RBP, v);
             true
         }
@@ -118,6 +121,10 @@ fn set(l: &mut L<'_>, to: Operand, wide: Value) -> bool {
 fn mov(l: &mut L<'_>, op: &O, to: Operand, from: Operand) -> bool {
     match to {
         Operand::Register(r, bytes) => {
+            if let (8, Operand::Register(from, _)) = (bytes, from) {
+                l.copy(r & 15, from & 15);
+                return true;
+            }
             let Some(v) = source(l, op, from, bytes) else {
                 return false;
             };
@@ -152,10 +159,9 @@ fn push(l: &mut L<'_>, op: &O, what: Operand) -> bool {
     let Some(v) = source(l, op, what, 8) else {
         return false;
     };
-    let sp = l.get(RSP);
-    let sp = l.b.ins().iadd_imm(sp, -8);
+    let sp = l.get_at(RSP).plus(-8);
     l.store(sp, v);
-    l.set(RSP, sp);
+    l.set_at(RSP, sp);
     true
 }
 

@@ -2,6 +2,7 @@
 //! its op.
 
 use super::{L, O, address, read, write};
+use crate::engine::jit::At;
 use crate::x86_64::operand::MEM;
 use crate::x86_64::state::X86State;
 use cranelift_codegen::ir::{InstBuilder, Value, types::I8X16, types::I32, types::I64};
@@ -81,7 +82,8 @@ fn set_low(l: &mut L<'_>, register: u8, v: Value) {
     l.set_state(zero, place(register) + 8);
 }
 
-pub(super) fn aligned(l: &mut L<'_>, at: Value) {
+pub(super) fn aligned(l: &mut L<'_>, at: At) {
+    let at = l.sum(at);
     let low = l.b.ins().band_imm(at, 15);
     l.unless(low);
 }

@@ -15,9 +15,9 @@ type Cpu = crate::Cpu<X86>;
 
 /// Makes the signal mask follow IF. NMI is never masked by it.
 pub(in crate::x86_64) fn update_mask(cpu: &mut Cpu) {
-    cpu.signal_mask = Signal::ATTENTION | Signal::FIQ;
+    cpu.set_signal_mask(Signal::ATTENTION | Signal::FIQ);
     if cpu.s.rflags & IF != 0 {
-        cpu.signal_mask |= Signal::MESSAGE;
+        cpu.set_signal_mask(cpu.signal_mask() | Signal::MESSAGE);
     }
 }
 
@@ -41,7 +41,7 @@ fn may_change_if(cpu: &mut Cpu) -> Result<(), Flow> {
 fn cli(cpu: &mut Cpu, _: &Op<X86>) -> Flow {
     access!(may_change_if(cpu));
     cpu.s.rflags &= !IF;
-    cpu.signal_mask &= !Signal::MESSAGE;
+    cpu.set_signal_mask(cpu.signal_mask() & !Signal::MESSAGE);
     Flow::Next
 }
 fn sti(cpu: &mut Cpu, op: &Op<X86>) -> Flow {
@@ -49,7 +49,7 @@ fn sti(cpu: &mut Cpu, op: &Op<X86>) -> Flow {
     if cpu.s.rflags & IF == 0 {
         cpu.s.rflags |= IF;
         cpu.s.shadow_at = cpu.icount() + u64::from(op.n);
-        cpu.signal_mask |= Signal::MESSAGE;
+        cpu.set_signal_mask(cpu.signal_mask() | Signal::MESSAGE);
     }
     Flow::Next
 }

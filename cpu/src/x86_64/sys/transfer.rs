@@ -54,7 +54,7 @@ pub(in crate::x86_64) fn set_cpl(cpu: &mut Cpu, cpl: u8) {
 fn look_again(cpu: &mut Cpu) {
     update_mask(cpu);
     if cpu.s.rflags & TF != 0 {
-        cpu.signal_mask |= Signal::MESSAGE;
+        cpu.set_signal_mask(cpu.signal_mask() | Signal::MESSAGE);
         cpu.signal.raise(Signal::MESSAGE);
     }
 }
