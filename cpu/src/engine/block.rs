@@ -1,5 +1,7 @@
 //! The cache of decoded blocks.
 
+mod evict;
+
 use super::op::{Flow, Op};
 use super::{Cpu, Isa, PAGE_MASK, PAGE_SIZE};
 use std::collections::HashMap;
@@ -281,6 +283,7 @@ pub(super) struct BlockCache<I: Isa> {
     #[allow(clippy::vec_box)]
     graveyard: Vec<Box<Block<I>>>,
     cached_ops: usize,
+    most_ops: usize,
     pub epochs: [u32; 3],
     // Which virtual pages (hashed) were fetched from since the epoch moved: a
     // page flush elsewhere need not touch links at all.
@@ -311,6 +314,7 @@ impl<I: Isa> BlockCache<I> {
             jumps: Box::new([NO_JUMP; JUMP_MASK + 1]),
             graveyard: Vec::new(),
             cached_ops: 0,
+            most_ops: MAX_CACHED_OPS,
             epochs: [1; 3],
             fetched: [[0; 64]; 2],
             decoded: 0,
@@ -449,9 +453,8 @@ impl<I: Isa> BlockCache<I> {
             block.cached = true;
         }
         self.graveyard.clear();
-        if self.cached_ops > MAX_CACHED_OPS {
-            self.drop_all();
-            self.graveyard.clear();
+        if self.cached_ops > self.most_ops {
+            self.make_room();
         }
         self.decoded += 1;
         #[cfg(feature = "jit")]

@@ -8,6 +8,8 @@ mod apic;
 mod exceptions;
 mod machine;
 mod paging;
+#[cfg(feature = "jit")]
+mod room;
 mod run;
 mod strings;
 mod transfer;

@@ -111,6 +111,7 @@ fn execute(topology: &TopologySpec, options: &RunOptions, out: &Path, id: String
         &taps,
         options.insist_kvm,
     )?;
+    super::resident::trim();
     interrupt::check()?;
     let position = show
         .as_ref()

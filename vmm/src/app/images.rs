@@ -4,14 +4,43 @@ use super::report::say;
 use crate::topology::{self, GuestSpec};
 use anyhow::{Context, Result};
 use guest_images::{Arch, Bars, Cache, ImageSpec};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Kernel and initial RAM file system of a guest, without its overlay.
+/// Where kernel and initial RAM file system of a guest are, without its overlay.
 #[derive(Debug)]
-pub(super) struct Boot {
-    pub kernel: Vec<u8>,
-    pub initrd: Vec<u8>,
+pub(super) struct Sources {
+    kernel: Kernel,
+    initrd: Option<PathBuf>,
+    /// Words for the kernel.
     pub cmdline: String,
+}
+
+#[derive(Debug)]
+enum Kernel {
+    /// Ready to be loaded.
+    Plain(PathBuf),
+    /// In whatever format the user has it.
+    Packed(PathBuf, Arch),
+}
+
+impl Sources {
+    /// Reads kernel and initial RAM file system of guest `name`.
+    pub fn read(&self, name: &str) -> Result<(Vec<u8>, Vec<u8>)> {
+        let read = |path: &Path| {
+            std::fs::read(path)
+                .with_context(|| format!("guest '{name}': cannot read {}", path.display()))
+        };
+        let kernel = match &self.kernel {
+            Kernel::Plain(path) => read(path)?,
+            Kernel::Packed(path, arch) => {
+                guest_images::load_kernel(&read(path)?, *arch)
+                    .with_context(|| format!("guest '{name}': {}", path.display()))?
+                    .bytes
+            }
+        };
+        let initrd = self.initrd.as_deref().map_or(Ok(Vec::new()), read)?;
+        Ok((kernel, initrd))
+    }
 }
 
 /// The image crate's name of an architecture.
@@ -31,12 +60,8 @@ fn spec(guest: &GuestSpec) -> ImageSpec {
     spec
 }
 
-/// Reads or builds what `guest` boots.
-pub(super) fn boot(name: &str, guest: &GuestSpec) -> Result<Boot> {
-    let read = |path: &Path| {
-        std::fs::read(path)
-            .with_context(|| format!("guest '{name}': cannot read {}", path.display()))
-    };
+/// Finds or builds what `guest` boots.
+pub(super) fn find(guest: &GuestSpec) -> Result<Sources> {
     let files = match &guest.image {
         topology::ImageSpec::Debian => topology::ImageFiles::default(),
         topology::ImageSpec::Files(files) => files.clone(),
@@ -46,24 +71,14 @@ pub(super) fn boot(name: &str, guest: &GuestSpec) -> Result<Boot> {
     } else {
         None
     };
-    let kernel = match (&files.kernel, &debian) {
-        (Some(path), _) => {
-            let kernel = guest_images::load_kernel(&read(path)?, arch(guest.arch()));
-            kernel
-                .with_context(|| format!("guest '{name}': {}", path.display()))?
-                .bytes
-        }
-        (None, Some(image)) => read(&image.kernel)?,
-        (None, None) => Vec::new(),
+    let (built, initrd) = debian.map(|image| (image.kernel, image.initrd)).unzip();
+    let kernel = match files.kernel {
+        Some(path) => Kernel::Packed(path, arch(guest.arch())),
+        None => Kernel::Plain(built.unwrap_or_default()),
     };
-    let initrd = match (&files.initrd, &debian) {
-        (Some(path), _) => read(path)?,
-        (None, Some(image)) => read(&image.initrd)?,
-        (None, None) => Vec::new(),
-    };
-    Ok(Boot {
+    Ok(Sources {
         kernel,
-        initrd,
+        initrd: files.initrd.or(initrd),
         cmdline: files.cmdline,
     })
 }

@@ -62,8 +62,8 @@ pub(super) fn prepare(
     // Images before the rest: they may take minutes, and nothing else is wasted
     // then.
     let mut boots = Vec::new();
-    for (name, guest) in &topology.guests {
-        boots.push(images::boot(name, guest)?);
+    for guest in topology.guests.values() {
+        boots.push(images::find(guest)?);
         interrupt::check()?;
     }
     let mut platforms = BTreeMap::new();
@@ -171,14 +171,15 @@ pub(super) fn prepare(
         } else {
             Clock::Source(clock_source.clone())
         };
-        let mut initrd = boot.initrd;
+        // Only now, so that one guest's images are in memory at a time.
+        let (kernel, mut initrd) = boot.read(name)?;
         initrd.resize(initrd.len().next_multiple_of(512), 0);
         initrd.extend(overlay(topology, name, spec)?);
         let config = StartConfig {
             memory: spec.memory.0,
             vcpus: spec.vcpus.try_into().unwrap_or(1),
             ioeventfd: spec.doorbells == Doorbells::Ioeventfd,
-            kernel: boot.kernel,
+            kernel,
             initrd,
             cmdline: cmdline(spec, &boot.cmdline),
             seed,

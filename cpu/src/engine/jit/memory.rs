@@ -1,11 +1,13 @@
-//! Memory for compiled code: one bounded region, mapped twice. It is written
-//! through one view and run through the other, and neither may do both.
+//! Memory for compiled code: one bounded file in memory. It is written as a
+//! file and run through a mapping that nobody can write.
 
-// Maps and writes memory that holds code.
+// Maps memory that holds code.
 #![allow(unsafe_code)]
 
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::fs::FileExt;
 use std::ptr::NonNull;
 
 /// Functions start at multiples of this many bytes.
@@ -14,7 +16,7 @@ const ALIGN: usize = 16;
 /// The region and how much of it is in use.
 #[derive(Debug)]
 pub(super) struct CodeMemory {
-    write: NonNull<u8>,
+    file: File,
     run: NonNull<u8>,
     size: usize,
     used: usize,
@@ -24,15 +26,15 @@ pub(super) struct CodeMemory {
 // SAFETY: the region belongs to this value alone.
 unsafe impl Send for CodeMemory {}
 
-fn map(fd: &OwnedFd, size: usize, protection: i32) -> io::Result<NonNull<u8>> {
+fn map(file: &File, size: usize) -> io::Result<NonNull<u8>> {
     // SAFETY: a new shared mapping of a file that nobody else knows.
     let at = unsafe {
         libc::mmap(
             std::ptr::null_mut(),
             size,
-            protection,
+            libc::PROT_READ | libc::PROT_EXEC,
             libc::MAP_SHARED,
-            fd.as_raw_fd(),
+            file.as_raw_fd(),
             0,
         )
     };
@@ -51,22 +53,11 @@ impl CodeMemory {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: just opened, and owned by nobody.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        // SAFETY: plain system call on an open file.
-        if unsafe { libc::ftruncate(fd.as_raw_fd(), size as libc::off_t) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        let write = map(&fd, size, libc::PROT_READ | libc::PROT_WRITE)?;
-        let run = match map(&fd, size, libc::PROT_READ | libc::PROT_EXEC) {
-            Ok(run) => run,
-            Err(error) => {
-                // SAFETY: mapped above, with this size.
-                unsafe { libc::munmap(write.as_ptr().cast(), size) };
-                return Err(error);
-            }
-        };
+        let file = unsafe { File::from_raw_fd(fd) };
+        file.set_len(size as u64)?;
+        let run = map(&file, size)?;
         Ok(Self {
-            write,
+            file,
             run,
             size,
             used: 0,
@@ -79,12 +70,10 @@ impl CodeMemory {
         if self.size.checked_sub(at)? < code.len() {
             return None;
         }
-        // SAFETY: `code.len()` bytes at `at` lie in the region, and no running
-        // code lies behind `used`.
-        let run = unsafe {
-            std::ptr::copy_nonoverlapping(code.as_ptr(), self.write.as_ptr().add(at), code.len());
-            self.run.as_ptr().add(at)
-        };
+        // No running code lies behind `used`.
+        self.file.write_all_at(code, at as u64).ok()?;
+        // SAFETY: `at` lies in the region.
+        let run = unsafe { self.run.as_ptr().add(at) };
         self.used = at + code.len();
         synchronise(run, code.len());
         Some(run as u64)
@@ -105,11 +94,9 @@ impl CodeMemory {
 
 impl Drop for CodeMemory {
     fn drop(&mut self) {
-        for view in [self.write, self.run] {
-            // SAFETY: mapped in `new`, with this size; the CPU that ran the
-            // code is gone.
-            unsafe { libc::munmap(view.as_ptr().cast(), self.size) };
-        }
+        // SAFETY: mapped in `new`, with this size; the CPU that ran the code is
+        // gone.
+        unsafe { libc::munmap(self.run.as_ptr().cast(), self.size) };
     }
 }
 

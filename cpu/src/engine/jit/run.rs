@@ -30,6 +30,7 @@ impl<I: Isa> Cpu<I> {
             .as_ref()
             .map_or_else(Default::default, |jit| jit.back);
         self.blocks.forget_code();
+        self.blocks.set_frugal(config.background);
         self.threshold = match (&self.jit, config.threshold) {
             (Some(_), Some(threshold)) => threshold,
             // Never reached: the count stops before.
