@@ -51,6 +51,9 @@ impl Signal {
     pub fn word(&self) -> u32 {
         self.word.load(Ordering::Relaxed) & !SLEEPY
     }
+    /// Offset of the word, for compiled code.
+    #[cfg(feature = "jit")]
+    pub(crate) const WORD: i32 = std::mem::offset_of!(Signal, word) as i32;
     /// Offset of the limit, for compiled code.
     #[cfg(feature = "jit")]
     pub(crate) const LIMIT: i32 = std::mem::offset_of!(Signal, limit) as i32;

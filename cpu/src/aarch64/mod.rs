@@ -102,6 +102,10 @@ impl Isa for Aarch64 {
         jit::lower(to, op)
     }
     #[cfg(feature = "jit")]
+    fn name(code: u16) -> String {
+        jit::name(code)
+    }
+    #[cfg(feature = "jit")]
     fn is_jump(op: &crate::engine::Op<Self>) -> bool {
         jit::is_jump(op)
     }

@@ -76,6 +76,9 @@ pub trait Isa: Sized + 'static {
     /// last op of a block settles and leaves it.
     #[cfg(feature = "jit")]
     fn lower(to: &mut super::jit::Lower<'_, Self>, op: &super::Op<Self>) -> bool;
+    /// The name of an operation, for people.
+    #[cfg(feature = "jit")]
+    fn name(code: u16) -> String;
     /// Whether an op is a jump to a place that its immediate gives.
     #[cfg(feature = "jit")]
     fn is_jump(op: &super::Op<Self>) -> bool;

@@ -87,6 +87,10 @@ impl Isa for X86 {
         jit::lower(to, op)
     }
     #[cfg(feature = "jit")]
+    fn name(code: u16) -> String {
+        jit::name(code)
+    }
+    #[cfg(feature = "jit")]
     fn is_jump(op: &crate::engine::Op<X86>) -> bool {
         jit::is_jump(op)
     }

@@ -3,7 +3,7 @@
 use crate::noise::Noise;
 use crate::{Program, Rig};
 use cpu::Cpu;
-use cpu::x86_64::{LazyFlags, X86, X86State};
+use cpu::x86_64::{LazyFlags, Segment, X86, X86State};
 use machine::{CODE, Machine, PAGES, PT};
 use vm_memory::{Bytes, GuestAddress};
 
@@ -35,6 +35,7 @@ impl Rig for Pc {
         u64,
         [u128; 16],
         (u64, u8, u64, u32),
+        ([Segment; 6], u64, u64),
     );
 
     fn new() -> Self {
@@ -89,6 +90,13 @@ impl Rig for Pc {
             state.rip |= 0xffff_ff80 << 32;
         }
         state.set_rflags(program.registers[17] & 0x8d5);
+        // System calls lead into the program.
+        let seed = program.registers[19];
+        state.msr.efer |= u64::from(seed & 15 != 0);
+        state.msr.lstar = state.rip + (seed >> 8 & 31);
+        state.msr.star = 0x0023_0010 << 32;
+        state.msr.fmask = [0x4_7fd5, 0x700, seed >> 16][seed as usize >> 4 & 3 & 2];
+        state.msr.kernel_gs_base = seed >> 60 << 3;
         self.machine.cpu.s = state;
         self.machine.cpu.set_mode(0);
         if program.user {
@@ -100,7 +108,8 @@ impl Rig for Pc {
     fn seen(&mut self) -> Self::Seen {
         let s = &self.machine.cpu.s;
         let rest = (s.cr2, s.cpl, self.machine.cpu.icount(), s.mxcsr);
-        (s.rip, s.gpr, s.cc, s.rflags, s.xmm, rest)
+        let system = (s.seg, s.msr.kernel_gs_base, s.shadow_at);
+        (s.rip, s.gpr, s.cc, s.rflags, s.xmm, rest, system)
     }
     fn memory(&self) -> Vec<u8> {
         let mut bytes = vec![0; DATA_BYTES + CODE_BYTES];
@@ -227,6 +236,14 @@ fn instruction(noise: &mut Noise, code: &mut Vec<u8>) -> Option<usize> {
                 Some(4)
             }
         };
+    }
+    if noise.once_in(12) {
+        system(noise, code);
+        return None;
+    }
+    if noise.once_in(12) {
+        locked(noise, code);
+        return None;
     }
     if noise.once_in(8) {
         // Vectors: moves, logic, arithmetic, compares, conversions.
@@ -370,4 +387,74 @@ fn instruction(noise: &mut Noise, code: &mut Vec<u8>) -> Option<usize> {
         }
     }
     None
+}
+
+/// Appends what changes privilege, flags and segments.
+fn system(noise: &mut Noise, code: &mut Vec<u8>) {
+    match noise.below(10) {
+        0 => code.extend([0x0f, 0x05]),
+        1 => code.extend([0x48, 0x0f, 0x07]),
+        2 => code.extend([0x0f, 0x01, 0xf8]),
+        3 => code.push(0xfa),
+        4 => code.push(0xfb),
+        5 => code.push(0x9c),
+        6 => code.push(noise.pick(&[0x9c, 0x9d])),
+        7 => {
+            // MOV from a segment register; PUSH of memory.
+            code.push(0x8c);
+            let n = noise.below(6) as u8;
+            operand(noise, code, n);
+        }
+        8 => {
+            code.push(0xff);
+            operand(noise, code, 6);
+        }
+        _ => {
+            // Fences, prefetches.
+            let n = noise.pick(&[0xe8, 0xf0, 0xf8]);
+            match noise.below(2) {
+                0 => code.extend([0x0f, 0xae, n]),
+                _ => code.extend([0x0f, 0x18, 0x43 | n & 0x10, 0]),
+            }
+        }
+    }
+}
+
+/// Appends an instruction that changes memory atomically, or seldom one that
+/// may not be locked.
+fn locked(noise: &mut Noise, code: &mut Vec<u8>) {
+    if noise.below(4) == 0 {
+        code.push(noise.pick(&[0x64, 0x65, 0x66, 0x67]));
+    }
+    if !noise.once_in(3) {
+        code.push(0xf0);
+    }
+    if noise.below(3) != 0 {
+        code.push(0x40 | noise.pick(&[0, 8, 8]) | noise.pick(&[0, 4]));
+    }
+    let reg = noise.below(8) as u8;
+    let wide = noise.below(2) as u8;
+    let mut last = 0;
+    match noise.below(7) {
+        0 => code.push((noise.below(8) as u8) << 3 | wide),
+        1 => {
+            code.push(0x83);
+            last = 1;
+        }
+        2 => code.push(0xfe | wide),
+        3 => code.push(0x86 | wide),
+        4 => code.extend([0x0f, noise.pick(&[0xb0, 0xc0]) | wide]),
+        5 => code.extend([0x0f, noise.pick(&[0xab, 0xb3, 0xbb])]),
+        _ => {
+            code.extend([0x0f, 0xba]);
+            last = 1;
+        }
+    }
+    let kind = match code.last() {
+        Some(0xba) => 4 | reg & 3,
+        Some(0xfe | 0xff) => reg & 1,
+        _ => reg,
+    };
+    operand(noise, code, kind);
+    code.extend(noise.bytes(last));
 }

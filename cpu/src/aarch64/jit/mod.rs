@@ -29,6 +29,11 @@ pub(super) fn lower(l: &mut L<'_>, op: &O) -> bool {
         || control::lower(l, op, code)
 }
 
+/// The name of an operation; numbers of floating point and AdvSIMD.
+pub(super) fn name(code: u16) -> String {
+    Code::of(code).map_or_else(|| format!("{code:#x}"), |code| format!("{code:?}"))
+}
+
 /// Whether an op is a branch with an immediate target.
 pub(super) fn is_jump(op: &O) -> bool {
     matches!(

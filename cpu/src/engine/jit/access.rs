@@ -117,7 +117,7 @@ impl<I: Isa> Lower<'_, I> {
 
     /// Looks the page of `bytes` bytes up: whether they lie in it and may be
     /// accessed, and the host address of the first.
-    fn look_up(&mut self, at: At, bytes: i64, write: bool) -> (Value, Value) {
+    pub(super) fn look_up(&mut self, at: At, bytes: i64, write: bool) -> (Value, Value) {
         let va = self.sum(at);
         let shift = PAGE_SIZE.trailing_zeros() - size_of::<Entry>().trailing_zeros();
         let slot = self.b.ins().ushr_imm(va, i64::from(shift));

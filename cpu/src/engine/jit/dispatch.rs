@@ -158,6 +158,10 @@ impl<I: Isa> Lower<'_, I> {
     }
     /// Goes on at any address, by the jump cache. Everything is settled.
     pub fn indirect(&mut self, target: Value) {
+        self.indirect_in(target, self.block.mode);
+    }
+    /// As [`Lower::indirect`], in a mode that may be another one.
+    pub fn indirect_in(&mut self, target: Value, mode: u8) {
         let next = self.after();
         let jump = self.layout.jump;
         let near = self.b.ins().ushr_imm(target, i64::from(I::ALIGN_BITS));
@@ -170,7 +174,7 @@ impl<I: Isa> Lower<'_, I> {
         let args = [target, next, at];
         let back = self.layout.back.jump;
         let key = self.b.ins().load(I64, own(), at, jump.key);
-        let mode = u64::from(self.block.mode) << 56;
+        let mode = u64::from(mode) << 56;
         let wanted = self.b.ins().bxor_imm(target, mode as i64);
         self.only_if(key, wanted, back, args);
         let epoch = self.b.ins().load(I32, own(), at, jump.epoch);

@@ -5,8 +5,10 @@
 //! | `lower` | what the instruction sets build code with |
 //! | `access` | their accesses to guest memory |
 //! | `dispatch` | from block to block, in and out |
+//! | `control` | mode and signals; atomic accesses |
 //! | `float` | host arithmetic in compiled code |
 //! | `helpers` | what compiled code calls in the engine |
+//! | `calls` | which ops it calls there, counted |
 //! | `stubs` | how it calls them |
 //! | `memory` | where it lies |
 //! | `run` | when blocks are compiled, and how code is entered and left |
@@ -20,6 +22,8 @@
 #![allow(unsafe_code)]
 
 mod access;
+mod calls;
+mod control;
 mod dispatch;
 pub mod float;
 mod helpers;
@@ -160,6 +164,7 @@ pub(super) struct Jit {
     worker: Option<Worker>,
     memory: CodeMemory,
     enter: u64,
+    calls: Option<calls::Calls>,
     /// Where links and jumps lead that lead to no compiled code.
     pub back: WaysBack,
     /// Blocks compiled.
@@ -199,8 +204,13 @@ impl Jit {
         let mut memory = CodeMemory::new(size).ok()?;
         let middle = dispatch::middle::<I>();
         let stub = |memory: &mut CodeMemory, helper| stubs::call_stub(memory, helper, middle);
+        let calls = calls::Calls::from_env::<I>();
+        let op = match calls {
+            None => helpers::op::<I> as *const (),
+            Some(_) => calls::op::<I> as *const (),
+        };
         let layout = Layout {
-            op: stub(&mut memory, helpers::op::<I> as *const () as u64)?,
+            op: stub(&mut memory, op as u64)?,
             load: stub(&mut memory, helpers::load::<I> as *const () as u64)?,
             update: stub(&mut memory, helpers::update::<I> as *const () as u64)?,
             flags: stub(&mut memory, I::write_flags as *const () as u64)?,
@@ -229,6 +239,7 @@ impl Jit {
             worker: None,
             memory,
             enter: 0,
+            calls,
             back: WaysBack::default(),
             compiled: 0,
             dropped: 0,

@@ -8,7 +8,7 @@ use cranelift_codegen::ir::{InstBuilder, Value, types::I64};
 use iced_x86::Mnemonic as M;
 
 /// Result and flags of `a` and `b`; `cf` is CF where the operation uses it.
-fn compute(
+pub(super) fn compute(
     l: &mut L<'_>,
     name: M,
     a: Value,
@@ -52,7 +52,7 @@ fn compute(
 }
 
 /// Result and flags of `a` alone.
-fn compute_one(l: &mut L<'_>, name: M, a: Value) -> Option<(Value, Pending)> {
+pub(super) fn compute_one(l: &mut L<'_>, name: M, a: Value) -> Option<(Value, Pending)> {
     let ty = l.b.func.dfg.value_type(a);
     match name {
         M::Inc | M::Dec => {
@@ -282,7 +282,7 @@ fn rotated(l: &mut L<'_>, name: M, v: Value) {
 }
 
 /// [`crate::x86_64::LazyFlags::set_cf`] with a word of 0 or 1.
-fn set_cf(l: &mut L<'_>, cf: Value) {
+pub(super) fn set_cf(l: &mut L<'_>, cf: Value) {
     let [zero, sign, carry] = l.pending.words(l);
     let new = l.b.ins().ishl_imm(cf, 63);
     let differs = l.b.ins().bxor(carry, new);

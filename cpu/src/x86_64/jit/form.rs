@@ -53,7 +53,7 @@ impl Form {
                 K::r16_or_mem => (2, true),
                 K::r32_or_mem => (4, true),
                 K::r64_or_mem => (8, true),
-                K::r8_reg | K::r8_opcode | K::al => (1, false),
+                K::r8_reg | K::r8_opcode | K::al | K::cl => (1, false),
                 K::r16_reg | K::r16_opcode | K::ax => (2, false),
                 K::r32_reg | K::r32_opcode | K::eax => (4, false),
                 K::r64_reg | K::r64_opcode | K::rax => (8, false),

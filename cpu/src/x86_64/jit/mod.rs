@@ -1,12 +1,14 @@
 //! Ops to host code. What is not here is left to the handlers.
 
 mod alu;
+mod atomic;
 mod control;
 mod divide;
 mod flags;
 mod form;
 mod moves;
 mod sse;
+mod system;
 mod vector;
 
 pub use flags::{Pending, write_flags};
@@ -27,6 +29,9 @@ type O = Op<X86>;
 
 /// Appends code for an op; see [`crate::Isa::lower`].
 pub(super) fn lower(l: &mut L<'_>, op: &O) -> bool {
+    if system::lower(l, op) || atomic::lower(l, op) {
+        return true;
+    }
     let Some(form) = Form::of(op) else {
         return vector::lower(l, op);
     };
@@ -34,6 +39,14 @@ pub(super) fn lower(l: &mut L<'_>, op: &O) -> bool {
         || alu::lower(l, op, &form)
         || divide::lower(l, op, &form)
         || control::lower(l, op, &form)
+}
+
+/// The name of an operation.
+pub(super) fn name(code: u16) -> String {
+    match Code::try_from(usize::from(code)) {
+        Ok(code) => format!("{code:?}"),
+        Err(_) => code.to_string(),
+    }
 }
 
 /// Whether an op is a conditional jump or a jump with an immediate target.

@@ -16,6 +16,8 @@ pub use msr::TSC_HZ;
 pub(super) use msr::tsc;
 pub(super) use segment::read_descriptor;
 pub(super) use transfer::{efer, set_cpl};
+#[cfg(feature = "jit")]
+pub(super) use transfer::{flat_code, flat_data};
 
 use super::X86;
 use super::decode::Lowered;

@@ -27,7 +27,8 @@ pub mod efer {
     pub const NXE: u64 = 1 << 11;
 }
 
-fn flat_code(selector: u16, dpl: u32) -> Segment {
+/// What SYSCALL and SYSRET load into CS.
+pub(in crate::x86_64) fn flat_code(selector: u16, dpl: u32) -> Segment {
     Segment {
         selector,
         base: 0,
@@ -35,7 +36,8 @@ fn flat_code(selector: u16, dpl: u32) -> Segment {
         rights: 0xa09b | dpl << 5,
     }
 }
-fn flat_data(selector: u16, dpl: u32) -> Segment {
+/// What SYSCALL and SYSRET load into SS.
+pub(in crate::x86_64) fn flat_data(selector: u16, dpl: u32) -> Segment {
     Segment {
         selector,
         base: 0,
