@@ -48,6 +48,8 @@ pub use state::{Aarch64State, Exclusive, Pstate, SystemRegs, Timer, boot_state};
 pub use timer::FREQUENCY as TIMER_FREQUENCY;
 pub use trap::{Trap, ec};
 
+#[cfg(feature = "jit")]
+use crate::engine::jit::sticky;
 use crate::engine::{Access, BlockBuilder, Cpu, Decoded, Flow, Isa, Page};
 use crate::{Signal, VmExit};
 use bus::{IrqLine, SimTime};
@@ -119,6 +121,22 @@ impl Isa for Aarch64 {
     #[cfg(feature = "jit")]
     extern "C" fn write_flags(cpu: &mut Cpu<Self>, what: u64, a: u64, b: u64, r: u64) {
         jit::write_flags(cpu, what, a, b, r);
+    }
+    #[cfg(feature = "jit")]
+    fn is_float(op: &crate::engine::Op<Self>) -> bool {
+        jit::is_float(op)
+    }
+    #[cfg(feature = "jit")]
+    #[inline(always)]
+    fn leave_compiled(s: &mut Aarch64State) {
+        s.fpsr |= fp::status(sticky::raised());
+    }
+    #[cfg(feature = "jit")]
+    #[inline(always)]
+    fn enter_compiled(s: &Aarch64State) {
+        if fp::status(sticky::raised()) & !s.fpsr != 0 {
+            sticky::clear();
+        }
     }
     #[cfg(feature = "jit")]
     fn store_flags(to: &mut crate::engine::jit::Lower<'_, Self>, pending: jit::Pending) {

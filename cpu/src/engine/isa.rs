@@ -92,6 +92,17 @@ pub trait Isa: Sized + 'static {
     /// Writes flags so described to the state.
     #[cfg(feature = "jit")]
     extern "C" fn write_flags(cpu: &mut Cpu<Self>, what: u64, a: u64, b: u64, r: u64);
+    /// Whether the handler of an op looks at floating-point flags, or computes with
+    /// floating-point numbers.
+    #[cfg(feature = "jit")]
+    fn is_float(op: &super::Op<Self>) -> bool;
+    /// Adds to the state what compiled code left in the host, before anything
+    /// else may look at it or compute; see [`super::jit::sticky`].
+    #[cfg(feature = "jit")]
+    fn leave_compiled(state: &mut Self::State);
+    /// Makes the host ready for compiled code.
+    #[cfg(feature = "jit")]
+    fn enter_compiled(state: &Self::State);
     /// Writes pending flags to the state. Uses the values in `pending` alone.
     #[cfg(feature = "jit")]
     fn store_flags(to: &mut super::jit::Lower<'_, Self>, pending: Self::Pending);

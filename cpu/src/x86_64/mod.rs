@@ -42,6 +42,8 @@ pub use state::{Msrs, Segment, TableRegister, X86State, seg};
 pub use sys::{CpuidLeaf, TSC_HZ, cpuid};
 pub use trap::{Cause, X86Trap};
 
+#[cfg(feature = "jit")]
+use crate::engine::jit::sticky;
 use crate::engine::{Access, BlockBuilder, Decoded, Flow, Page};
 use crate::{Cpu, Isa, VmExit};
 use bus::SimTime;
@@ -104,6 +106,22 @@ impl Isa for X86 {
     #[cfg(feature = "jit")]
     extern "C" fn write_flags(cpu: &mut Cpu<X86>, what: u64, a: u64, b: u64, r: u64) {
         jit::write_flags(cpu, what, a, b, r);
+    }
+    #[cfg(feature = "jit")]
+    fn is_float(op: &crate::engine::Op<X86>) -> bool {
+        jit::is_float(op)
+    }
+    #[cfg(feature = "jit")]
+    #[inline(always)]
+    fn leave_compiled(s: &mut X86State) {
+        s.mxcsr |= u32::from(sticky::raised());
+    }
+    #[cfg(feature = "jit")]
+    #[inline(always)]
+    fn enter_compiled(s: &X86State) {
+        if u32::from(sticky::raised()) & !s.mxcsr != 0 {
+            sticky::clear();
+        }
     }
     #[cfg(feature = "jit")]
     fn store_flags(to: &mut crate::engine::jit::Lower<'_, X86>, pending: jit::Pending) {

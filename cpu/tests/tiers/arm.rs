@@ -103,14 +103,15 @@ impl Rig for Board {
         }
         state.set_sp(program.registers[31]);
         state.set_nzcv(program.registers[0] as u32);
-        for n in 0..16 {
+        for n in 0..32 {
             state.v[n] = crate::vector(program, n);
         }
-        // Mostly where rounding goes unseen: to nearest, and seen before.
+        // Mostly the modes at reset.
         (state.fpsr, state.fpcr) = match program.registers[18] & 15 {
-            0 => (0, 0),
-            1 => (16, 1 << 22),
-            2 => (16, 1 << 24),
+            0..=5 => (0, 0),
+            6 => (16, 1 << 22),
+            7 => (16, 1 << 24),
+            8 => (16, 1 << 25),
             _ => (16, 0),
         };
         state.pc = START;
@@ -144,8 +145,9 @@ impl Rig for Board {
         bytes
     }
     fn program(noise: &mut Noise, n: usize) -> Program {
+        let vectors = noise.pick(&[1, 2, 20, 20]);
         let code = (0..n)
-            .flat_map(|at| instruction(noise, at as i64, n as i64).to_le_bytes())
+            .flat_map(|at| instruction(noise, at as i64, n as i64, vectors).to_le_bytes())
             .collect();
         let mut registers = [0; 32].map(|_| noise.number());
         // Around the borders of pages that differ, and the program itself.
@@ -197,9 +199,16 @@ fn keep_bases(noise: &mut Noise, insn: u32) -> u32 {
     }
 }
 
-fn instruction(noise: &mut Noise, at: i64, n: i64) -> u32 {
+fn instruction(noise: &mut Noise, at: i64, n: i64, vectors: u64) -> u32 {
     let to = noise.below(n as u64) as i64 - at;
-    let insn = match noise.below(44) {
+    let kind = if vectors == 1 {
+        noise.pick(&[40, 44])
+    } else if noise.once_in(vectors) {
+        noise.pick(&[38, 39, 40, 41, 41, 42])
+    } else {
+        noise.below(45)
+    };
+    let insn = match kind {
         // Branches within the program.
         0 => return 0x1400_0000 | to as u32 & 0x3ff_ffff | (noise.below(2) as u32) << 31,
         1 | 2 => return fill(noise, 0x5400_0000, 15) | (to as u32 & 0x7_ffff) << 5,
@@ -270,6 +279,11 @@ fn instruction(noise: &mut Noise, at: i64, n: i64) -> u32 {
             ]);
             return fill(noise, pattern, mask);
         }
+        // Arithmetic of few registers.
+        44 => {
+            let pattern = noise.pick(&[0x1e20_0800, 0x1e60_0800, 0x1e60_0800]);
+            return fill(noise, pattern, 0x0007_31ef);
+        }
         // System registers, barriers, DC ZVA.
         42 => {
             let insn = noise.pick(&[
@@ -283,6 +297,10 @@ fn instruction(noise: &mut Noise, at: i64, n: i64) -> u32 {
                 0xd503_39bf,
                 0xd503_3f9f,
                 0xd50b_7420,
+                0xd53b_4420,
+                0xd53b_4400,
+                0xd51b_4420,
+                0xd51b_4400,
             ]);
             if insn & 31 == 31 {
                 return insn;

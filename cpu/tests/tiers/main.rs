@@ -47,14 +47,44 @@ struct Program {
     user: bool,
 }
 
-/// What vector register `n` starts with: a double that is small and whole, or
-/// a number of any kind, and any bits above it.
+/// What vector register `n` starts with: a double that is small and whole, a
+/// number at some border, or one of any kind, and the like above it.
 fn vector(program: &Program, n: usize) -> u128 {
     let (low, high) = (program.registers[n], program.registers[31 - n]);
+    let border = |bits: u64| {
+        // Around zero, the least normal number, one, the largest, infinity, NaNs.
+        let at = bits as usize;
+        let double = [0, 1, 0x3fe, 0x3ff, 0x7fe, 0x7ff, 2, 1][at >> 4 & 7];
+        let single = [0, 1, 0x7e, 0x7f, 0xfe, 0xff, 2, 1][at >> 4 & 7];
+        let fraction = [
+            0,
+            0,
+            1,
+            u64::MAX,
+            u64::MAX - 1,
+            1 << 51 | 1 << 22,
+            bits,
+            high,
+        ][at & 7];
+        let sign = bits >> 3 & 1;
+        if bits & 0x80 == 0 {
+            sign << 63 | double << 52 | fraction & 0xf_ffff_ffff_ffff
+        } else {
+            let one = sign << 31 | single << 23 | fraction & 0x7f_ffff;
+            one << 32 | one
+        }
+    };
+    let all = program.registers[17] & 1 != 0;
     let low = match n % 4 {
+        _ if all => border(low),
         0 => low,
         1 => u64::from((low as f32).to_bits()),
+        2 => border(low),
         _ => (low as i32 as f64).to_bits(),
+    };
+    let high = match n % 3 {
+        0 => border(high),
+        _ => high,
     };
     u128::from(low) | u128::from(high) << 64
 }

@@ -77,13 +77,18 @@ impl Rig for Pc {
         for (n, xmm) in state.xmm.iter_mut().enumerate() {
             *xmm = crate::vector(program, n);
         }
-        // Mostly where rounding goes unseen: to nearest, and seen before.
+        // Mostly the modes at reset.
         state.mxcsr |= match program.registers[18] & 15 {
-            0 => 0,
-            1 => 0x2020,
-            2 => 0x8060,
+            0..=4 => 0,
+            5 => 0x2020,
+            6 => 0x8060,
+            7 => 0x3f,
             _ => 0x20,
         };
+        if program.registers[18] & 0xf0 == 0 {
+            // One exception is not masked.
+            state.mxcsr &= !(0x80 << (program.registers[19] % 6));
+        }
         state.rip = START;
         // The same memory in the upper half of the address space.
         if program.registers[16] & 3 == 0 {
@@ -124,9 +129,10 @@ impl Rig for Pc {
         let mut starts = Vec::new();
         // Where a displacement lies, and how many bytes it has.
         let mut jumps = Vec::new();
+        let vectors = noise.pick(&[1, 2, 8, 8]);
         for _ in 0..n {
             starts.push(code.len());
-            if let Some(bytes) = instruction(noise, &mut code) {
+            if let Some(bytes) = instruction(noise, &mut code, vectors) {
                 jumps.push((code.len() - bytes, bytes));
             }
         }
@@ -197,11 +203,11 @@ fn operand(noise: &mut Noise, code: &mut Vec<u8>, reg: u8) {
     }
 }
 
-/// Appends an instruction; the bytes of a jump's displacement at its end.
-fn instruction(noise: &mut Noise, code: &mut Vec<u8>) -> Option<usize> {
+/// Appends an instruction, once in `vectors` times of vectors; the bytes of a jump's displacement at its end.
+fn instruction(noise: &mut Noise, code: &mut Vec<u8>, vectors: u64) -> Option<usize> {
     let any = |noise: &mut Noise| noise.next() as u8;
     let cc = noise.below(16) as u8;
-    if noise.once_in(5) {
+    if vectors != 1 && noise.once_in(5) {
         return match noise.below(9) {
             0 => {
                 code.extend([0xeb, 0]);
@@ -237,16 +243,30 @@ fn instruction(noise: &mut Noise, code: &mut Vec<u8>) -> Option<usize> {
             }
         };
     }
-    if noise.once_in(12) {
+    if vectors != 1 && noise.once_in(12) {
         system(noise, code);
         return None;
     }
-    if noise.once_in(12) {
+    if vectors != 1 && noise.once_in(12) {
         locked(noise, code);
         return None;
     }
-    if noise.once_in(8) {
+    if noise.once_in(vectors) {
         // Vectors: moves, logic, arithmetic, compares, conversions.
+        if noise.once_in(if vectors == 1 { 40 } else { 12 }) {
+            // LDMXCSR, STMXCSR, FXSAVE, FXRSTOR.
+            code.extend([0x0f, 0xae]);
+            let reg = noise.pick(&[2, 3, 3, 3, 3, 0, 1]);
+            operand(noise, code, reg);
+            return None;
+        }
+        if vectors == 1 {
+            // Arithmetic of few registers.
+            code.extend([noise.pick(&[0xf2, 0xf2, 0xf3, 0x66]), 0x0f]);
+            code.push(noise.pick(&[0x58, 0x59, 0x5c, 0x5e, 0x51, 0x2e, 0x2f]));
+            code.push(0xc0 | any(noise) & 0x1b);
+            return None;
+        }
         const FORMS: [u8; 48] = [
             0x10, 0x11, 0x12, 0x14, 0x15, 0x16, 0x28, 0x29, 0x2a, 0x2c, 0x2e, 0x2f, 0x50, 0x51,
             0x54, 0x55, 0x56, 0x57, 0x58, 0x58, 0x59, 0x59, 0x5a, 0x5c, 0x5d, 0x5e, 0x6c, 0x6d,

@@ -36,6 +36,9 @@ pub(super) const QC: u32 = 1 << 27;
 pub(super) const INEXACT: u32 = 1 << 4;
 /// FPCR.RMode.
 pub(super) const ROUNDING: u32 = 3 << 22;
+/// FPCR.FZ.
+#[cfg(feature = "jit")]
+pub(super) const FLUSH: u32 = 1 << 24;
 /// CPACR_EL1.FPEN.
 pub(super) const FPEN: u64 = 3 << 20;
 
@@ -68,11 +71,17 @@ pub(super) fn host_arithmetic(cpu: &Cpu<Aarch64>) -> bool {
     cpu.s.fpcr & ROUNDING == 0 && cpu.s.fpsr & INEXACT != 0
 }
 
-/// Adds the flags of `env` to FPSR: IOC 0, DZC 1, OFC 2, UFC 3, IXC 4, IDC 7.
+/// Raised flags as in FPSR: IOC 0, DZC 1, OFC 2, UFC 3, IXC 4, IDC 7.
+#[inline(always)]
+pub(super) fn status(raised: u16) -> u32 {
+    let f = u32::from(raised);
+    f & 1 | f >> 1 & 0x1e | f & u32::from(flags::FLUSHED_IN)
+}
+
+/// Adds the flags of `env` to FPSR.
 #[inline]
 pub(super) fn merge(cpu: &mut Cpu<Aarch64>, env: &Env) {
-    let f = u32::from(env.flags);
-    cpu.s.fpsr |= f & 1 | f >> 1 & 0x1e | f & u32::from(flags::FLUSHED_IN);
+    cpu.s.fpsr |= status(env.flags);
 }
 
 /// Operation numbers: the families of handlers.

@@ -8,6 +8,7 @@ mod system;
 mod vector;
 
 pub use flags::{Pending, write_flags};
+pub(super) use vector::is_float;
 
 use super::regs::{SINK, ZERO};
 use super::{Aarch64, Code};

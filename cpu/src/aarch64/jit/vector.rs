@@ -4,14 +4,17 @@
 
 use super::flags::WORDS;
 use super::{L, O, get, set};
-use crate::aarch64::fp::{Code as Fp, INEXACT, ROUNDING};
+use crate::aarch64::fp::{Code as Fp, FLUSH, INEXACT, ROUNDING};
 use crate::aarch64::simd::Code as Simd;
 use crate::aarch64::state::Aarch64State;
+use crate::aarch64::{Code, sysreg};
 use crate::engine::jit::At;
-use crate::engine::jit::float::{self, Arithmetic};
-use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use crate::engine::jit::float::{self, Arithmetic, Tiny};
+use crate::engine::jit::sticky::NATIVE;
+use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::{
-    InstBuilder, Type, Value, types::I8, types::I8X16, types::I16, types::I32, types::I64,
+    InstBuilder, Type, Value, types::F32, types::F64, types::I8, types::I8X16, types::I16,
+    types::I32, types::I64,
 };
 use std::mem::offset_of;
 
@@ -156,7 +159,7 @@ fn pair(l: &mut L<'_>, op: &O, va: At, size: u32, is_load: bool) {
 
 fn scalar(l: &mut L<'_>, op: &O, insn: u32) -> bool {
     let double = insn >> 22 & 3 == 1;
-    let ty = if double { I64 } else { I32 };
+    let (ty, number) = if double { (I64, F64) } else { (I32, F32) };
     let is = |code: Fp| op.code == code as u16;
     if is(Fp::Two) {
         let kind = match insn >> 12 & 15 {
@@ -166,8 +169,7 @@ fn scalar(l: &mut L<'_>, op: &O, insn: u32) -> bool {
             3 => Arithmetic::Sub,
             _ => return false,
         };
-        let (n, m) = (l.state(ty, place(op.b)), l.state(ty, place(op.c)));
-        arithmetic(l, op, kind, n, m);
+        arithmetic(l, op, kind, number);
     } else if is(Fp::One) {
         let n = l.state(ty, place(op.b));
         let sign = 1u64 << (ty.bits() - 1);
@@ -180,7 +182,7 @@ fn scalar(l: &mut L<'_>, op: &O, insn: u32) -> bool {
                 let v = l.b.ins().bxor_imm(n, sign as i64);
                 set_low(l, op.a, v);
             }
-            3 => arithmetic(l, op, Arithmetic::Sqrt, n, n),
+            3 => arithmetic(l, op, Arithmetic::Sqrt, number),
             _ => return false,
         }
     } else if is(Fp::Move) {
@@ -211,39 +213,74 @@ fn scalar(l: &mut L<'_>, op: &O, insn: u32) -> bool {
             }
         }
     } else if is(Fp::Compare) {
-        compare(l, op, ty, insn & 8 != 0);
+        compare(l, op, number, insn & 8 != 0);
     } else {
         return false;
     }
     true
 }
 
-fn arithmetic(l: &mut L<'_>, op: &O, kind: Arithmetic, n: Value, m: Value) {
-    let (r, unusual) = float::arithmetic(&mut l.b, kind, n, m);
-    // As `host_arithmetic`.
-    let rounding = l.state(I32, offset_of!(Aarch64State, fpcr));
-    let rounding = l.b.ins().band_imm(rounding, i64::from(ROUNDING));
-    let seen = l.state(I32, offset_of!(Aarch64State, fpsr));
-    let seen = l.b.ins().band_imm(seen, i64::from(INEXACT));
-    let seen = l.b.ins().bxor_imm(seen, i64::from(INEXACT));
-    let strict = l.b.ins().bor(rounding, seen);
-    let strict = l.b.ins().icmp_imm(IntCC::NotEqual, strict, 0);
-    let unusual = l.b.ins().bor(unusual, strict);
-    l.or_handler(unusual, |l| set_low(l, op.a, r));
+/// Whether an op is of floating point and vectors, or accesses FPSR or FPCR.
+pub(in crate::aarch64) fn is_float(op: &O) -> bool {
+    Code::of(op.code).is_none_or(|code| {
+        matches!(code, Code::Mrs | Code::Msr) && sysreg::plain_offset(op).is_none()
+    })
+}
+
+/// Leaves the op to its handler, and the rest of the block to the interpreter,
+/// where FPCR asks for what host arithmetic does not do.
+fn plain(l: &mut L<'_>) {
+    if l.assured {
+        return;
+    }
+    let v = l.state(I32, offset_of!(Aarch64State, fpcr));
+    let mut unusual = l.b.ins().band_imm(v, i64::from(ROUNDING | FLUSH));
+    if !NATIVE {
+        // As `host_arithmetic`.
+        let seen = l.state(I32, offset_of!(Aarch64State, fpsr));
+        let seen = l.b.ins().band_imm(seen, i64::from(INEXACT));
+        let unseen = l.b.ins().bxor_imm(seen, i64::from(INEXACT));
+        unusual = l.b.ins().bor(unusual, unseen);
+    }
+    l.unless(unusual);
+    l.assured = true;
+}
+
+fn arithmetic(l: &mut L<'_>, op: &O, kind: Arithmetic, ty: Type) {
+    plain(l);
+    let n = l.state(ty, place(op.b));
+    let m = match kind {
+        Arithmetic::Sqrt => n,
+        _ => l.state(ty, place(op.c)),
+    };
+    let (r, unusual) = float::arithmetic(&mut l.b, kind, n, m, Tiny::Before);
+    l.or_handler(unusual, |l| set_number(l, op.a, r));
+}
+
+/// Sets the lowest element; the others are cleared.
+fn set_number(l: &mut L<'_>, register: u8, v: Value) {
+    let zero = l.constant(0);
+    if l.b.func.dfg.value_type(v) == F32 {
+        l.set_state(zero, place(register));
+    }
+    l.set_state(v, place(register));
+    l.set_state(zero, place(register) + 8);
 }
 
 fn compare(l: &mut L<'_>, op: &O, ty: Type, with_zero: bool) {
+    plain(l);
     let n = l.state(ty, place(op.b));
-    let m = if with_zero {
-        l.b.ins().iconst(ty, 0)
-    } else {
+    let m = if !with_zero {
         l.state(ty, place(op.c))
+    } else if ty == F32 {
+        l.b.ins().f32const(0.0)
+    } else {
+        l.b.ins().f64const(0.0)
     };
-    let unusual = float::extraordinary(&mut l.b, n, m);
-    let (n, m) = (float::number(&mut l.b, n), float::number(&mut l.b, m));
-    let less = l.b.ins().fcmp(FloatCC::LessThan, n, m);
-    let other = l.b.ins().fcmp(FloatCC::NotEqual, n, m);
+    let unusual = float::unordered(&mut l.b, n, m);
     l.or_handler(unusual, |l| {
+        let less = l.b.ins().fcmp(FloatCC::LessThan, n, m);
+        let other = l.b.ins().fcmp(FloatCC::NotEqual, n, m);
         let less = l.b.ins().uextend(I64, less);
         let sign = l.b.ins().ishl_imm(less, 63);
         let zero = l.b.ins().uextend(I64, other);

@@ -52,11 +52,29 @@ pub(super) unsafe extern "C" fn op<I: Isa>(
     block: *const Block<I>,
 ) -> u64 {
     // SAFETY: the caller vouches for it.
-    let code = usize::from(unsafe { &*op }.code);
-    let calls = cpu.jit.as_mut().and_then(|jit| jit.calls.as_mut());
-    if let Some(count) = calls.and_then(|calls| calls.counts.get_mut(code)) {
-        *count += 1;
-    }
+    count(cpu, unsafe { &*op });
     // SAFETY: the caller vouches for it.
     unsafe { helpers::op(cpu, op, block) }
+}
+
+/// As [`helpers::float_op`], counted.
+///
+/// # Safety
+/// As for that.
+pub(super) unsafe extern "C" fn float_op<I: Isa>(
+    cpu: &mut Cpu<I>,
+    op: *const Op<I>,
+    block: *const Block<I>,
+) -> u64 {
+    // SAFETY: the caller vouches for it.
+    count(cpu, unsafe { &*op });
+    // SAFETY: the caller vouches for it.
+    unsafe { helpers::float_op(cpu, op, block) }
+}
+
+fn count<I: Isa>(cpu: &mut Cpu<I>, op: &Op<I>) {
+    let calls = cpu.jit.as_mut().and_then(|jit| jit.calls.as_mut());
+    if let Some(count) = calls.and_then(|calls| calls.counts.get_mut(usize::from(op.code))) {
+        *count += 1;
+    }
 }

@@ -12,7 +12,8 @@ use crate::engine::{Block, Cpu, Flow, Isa, Op};
 /// In a size: two halves, each an access of its own.
 pub(super) const PAIR: u64 = 0x80;
 
-/// Loads for an access that missed the soft TLB.
+/// Loads for an access that missed the soft TLB: integers alone, so that the host's
+/// floating-point flags stay what they are.
 pub(super) extern "C" fn load<I: Isa>(cpu: &mut Cpu<I>, va: u64, size: u64) -> u64 {
     let value = match size {
         1 => cpu.load::<u8>(va).map(u128::from),
@@ -70,6 +71,22 @@ pub(super) unsafe extern "C" fn op<I: Isa>(
     } else {
         0
     }
+}
+
+/// As [`op`], for one that [`Isa::is_float`].
+///
+/// # Safety
+/// As for [`op`].
+pub(super) unsafe extern "C" fn float_op<I: Isa>(
+    cpu: &mut Cpu<I>,
+    op: *const Op<I>,
+    block: *const Block<I>,
+) -> u64 {
+    I::leave_compiled(&mut cpu.s);
+    // SAFETY: the caller vouches for both.
+    let host = unsafe { self::op(cpu, op, block) };
+    I::enter_compiled(&cpu.s);
+    host
 }
 
 /// As [`op`], for an op that reads `size` bytes at `va` and stores to them: the

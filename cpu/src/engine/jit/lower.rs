@@ -96,6 +96,9 @@ pub struct Lower<'a, I: Isa> {
     /// What the flags in force are computed from; the default stands for the
     /// words in the state.
     pub pending: I::Pending,
+    /// Something that the instruction set made sure of for the rest of the block,
+    /// or up to an op that only its handler does.
+    pub assured: bool,
     pub(super) cpu: Value,
     pub(super) va: Value,
     pub(super) icount: Value,
@@ -159,6 +162,7 @@ impl<'a, I: Isa> Lower<'a, I> {
         Self {
             b,
             pending: I::Pending::default(),
+            assured: false,
             cpu,
             va,
             icount,
@@ -354,7 +358,11 @@ impl<'a, I: Isa> Lower<'a, I> {
         }
     }
     pub(super) fn call_op(&mut self) -> Value {
-        let stub = self.constant(self.layout.op);
+        let stub = self.constant(if I::is_float(self.op) {
+            self.layout.float_op
+        } else {
+            self.layout.op
+        });
         let op = self.op_address();
         let block = self.block_address();
         let args = [self.helper_cpu(), op, block];
@@ -384,6 +392,7 @@ impl<'a, I: Isa> Lower<'a, I> {
         let host = self.call_op();
         self.registers = [None; REGISTERS];
         self.pages.forget();
+        self.assured = false;
         if self.is_last() {
             let op = self.op_address();
             self.b.ins().jump(self.exit, &[BlockArg::Value(op)]);

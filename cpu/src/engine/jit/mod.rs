@@ -7,6 +7,7 @@
 //! | `dispatch` | from block to block, in and out |
 //! | `control` | mode and signals; atomic accesses |
 //! | `float` | host arithmetic in compiled code |
+//! | `sticky` | the flags it raises |
 //! | `helpers` | what compiled code calls in the engine |
 //! | `calls` | which ops it calls there, counted |
 //! | `stubs` | how it calls them |
@@ -30,6 +31,7 @@ mod helpers;
 mod lower;
 mod memory;
 mod run;
+pub mod sticky;
 mod stubs;
 mod worker;
 
@@ -89,6 +91,7 @@ pub(super) struct Shared {
 #[derive(Clone, Debug)]
 pub struct Layout {
     op: u64,
+    float_op: u64,
     load: u64,
     update: u64,
     flags: u64,
@@ -205,12 +208,19 @@ impl Jit {
         let middle = dispatch::middle::<I>();
         let stub = |memory: &mut CodeMemory, helper| stubs::call_stub(memory, helper, middle);
         let calls = calls::Calls::from_env::<I>();
-        let op = match calls {
-            None => helpers::op::<I> as *const (),
-            Some(_) => calls::op::<I> as *const (),
+        let (op, float_op) = match calls {
+            None => (
+                helpers::op::<I> as *const (),
+                helpers::float_op::<I> as *const (),
+            ),
+            Some(_) => (
+                calls::op::<I> as *const (),
+                calls::float_op::<I> as *const (),
+            ),
         };
         let layout = Layout {
             op: stub(&mut memory, op as u64)?,
+            float_op: stub(&mut memory, float_op as u64)?,
             load: stub(&mut memory, helpers::load::<I> as *const () as u64)?,
             update: stub(&mut memory, helpers::update::<I> as *const () as u64)?,
             flags: stub(&mut memory, I::write_flags as *const () as u64)?,

@@ -12,6 +12,7 @@ mod system;
 mod vector;
 
 pub use flags::{Pending, write_flags};
+pub(super) use sse::is_float;
 
 use super::X86;
 use super::operand::{ADDR32, HIGH, RIP, SEG_FS, SEG_GS};

@@ -4,19 +4,20 @@
 use super::flags::{CARRY, SIGN, ZERO};
 use super::vector::{aligned, place};
 use super::{L, O, address, read, write};
-use crate::engine::jit::float::{self, Arithmetic};
+use crate::engine::jit::float::{self, Arithmetic, Tiny};
+use crate::engine::jit::sticky::NATIVE;
 use crate::x86_64::operand::MEM;
 use crate::x86_64::sse::float::{PE, PM, RC};
 use crate::x86_64::state::X86State;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
-use cranelift_codegen::ir::types::{F32, F64, I8X16, I16X8, I32, I32X4, I64, I64X2};
+use cranelift_codegen::ir::types::{F32, F32X4, F64, F64X2, I8X16, I16X8, I32, I32X4, I64, I64X2};
 use cranelift_codegen::ir::{InstBuilder, Type, Value};
-use iced_x86::Code;
+use iced_x86::{Code, OpCodeTableKind};
 use std::mem::offset_of;
 
 pub(super) fn lower(l: &mut L<'_>, op: &O, code: Code) -> bool {
-    if let Some((kind, ty, lanes)) = arithmetic_of(code) {
-        arithmetic(l, op, kind, ty, lanes);
+    if let Some((kind, ty)) = arithmetic_of(code) {
+        arithmetic(l, op, kind, ty);
         return true;
     }
     if let Some((ty, f)) = integers_of(code) {
@@ -28,8 +29,8 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, code: Code) -> bool {
     }
     use Code::*;
     match code {
-        Ucomisd_xmm_xmmm64 | Comisd_xmm_xmmm64 => compare(l, op, I64),
-        Ucomiss_xmm_xmmm32 | Comiss_xmm_xmmm32 => compare(l, op, I32),
+        Ucomisd_xmm_xmmm64 | Comisd_xmm_xmmm64 => compare(l, op, F64),
+        Ucomiss_xmm_xmmm32 | Comiss_xmm_xmmm32 => compare(l, op, F32),
         Cvtsi2sd_xmm_rm32 => from_integer(l, op, I32, F64),
         Cvtsi2sd_xmm_rm64 => from_integer(l, op, I64, F64),
         Cvtsi2ss_xmm_rm32 => from_integer(l, op, I32, F32),
@@ -119,86 +120,103 @@ fn integers_of(code: Code) -> Option<(Type, Vector)> {
     })
 }
 
-/// The operation, the integer type of a lane, and how many.
-fn arithmetic_of(code: Code) -> Option<(Arithmetic, Type, usize)> {
+/// The operation, and the type of its operands.
+fn arithmetic_of(code: Code) -> Option<(Arithmetic, Type)> {
     use Arithmetic::*;
     use Code::*;
     Some(match code {
-        Addsd_xmm_xmmm64 => (Add, I64, 1),
-        Subsd_xmm_xmmm64 => (Sub, I64, 1),
-        Mulsd_xmm_xmmm64 => (Mul, I64, 1),
-        Divsd_xmm_xmmm64 => (Div, I64, 1),
-        Sqrtsd_xmm_xmmm64 => (Sqrt, I64, 1),
-        Addss_xmm_xmmm32 => (Add, I32, 1),
-        Subss_xmm_xmmm32 => (Sub, I32, 1),
-        Mulss_xmm_xmmm32 => (Mul, I32, 1),
-        Divss_xmm_xmmm32 => (Div, I32, 1),
-        Sqrtss_xmm_xmmm32 => (Sqrt, I32, 1),
-        Addpd_xmm_xmmm128 => (Add, I64, 2),
-        Subpd_xmm_xmmm128 => (Sub, I64, 2),
-        Mulpd_xmm_xmmm128 => (Mul, I64, 2),
-        Divpd_xmm_xmmm128 => (Div, I64, 2),
-        Addps_xmm_xmmm128 => (Add, I32, 4),
-        Subps_xmm_xmmm128 => (Sub, I32, 4),
-        Mulps_xmm_xmmm128 => (Mul, I32, 4),
-        Divps_xmm_xmmm128 => (Div, I32, 4),
+        Addsd_xmm_xmmm64 => (Add, F64),
+        Subsd_xmm_xmmm64 => (Sub, F64),
+        Mulsd_xmm_xmmm64 => (Mul, F64),
+        Divsd_xmm_xmmm64 => (Div, F64),
+        Sqrtsd_xmm_xmmm64 => (Sqrt, F64),
+        Addss_xmm_xmmm32 => (Add, F32),
+        Subss_xmm_xmmm32 => (Sub, F32),
+        Mulss_xmm_xmmm32 => (Mul, F32),
+        Divss_xmm_xmmm32 => (Div, F32),
+        Sqrtss_xmm_xmmm32 => (Sqrt, F32),
+        Addpd_xmm_xmmm128 => (Add, F64X2),
+        Subpd_xmm_xmmm128 => (Sub, F64X2),
+        Mulpd_xmm_xmmm128 => (Mul, F64X2),
+        Divpd_xmm_xmmm128 => (Div, F64X2),
+        Addps_xmm_xmmm128 => (Add, F32X4),
+        Subps_xmm_xmmm128 => (Sub, F32X4),
+        Mulps_xmm_xmmm128 => (Mul, F32X4),
+        Divps_xmm_xmmm128 => (Div, F32X4),
         _ => return None,
     })
 }
 
-/// Whether rounding could be seen: not as `may_round`.
-fn strict(l: &mut L<'_>) -> Value {
-    let v = l.state(I32, offset_of!(X86State, mxcsr));
-    let v = l.b.ins().band_imm(v, i64::from(RC | PM | PE));
-    l.b.ins().icmp_imm(IntCC::NotEqual, v, i64::from(PM | PE))
+/// Whether an op is of x87, MMX or SSE, by its place in the opcode map (Intel SDM
+/// volume 2, appendix A), or unknown.
+pub(in crate::x86_64) fn is_float(op: &O) -> bool {
+    use OpCodeTableKind::{Normal, T0F};
+    Code::try_from(usize::from(op.code)).map_or(true, |code| {
+        let info = code.op_code();
+        match (info.table(), info.op_code() & 0xff) {
+            (Normal, at) => matches!(at, 0x9b | 0xd8..=0xdf) || info.op_code() > 0xff,
+            (T0F, 0x00..=0x0f | 0x20..=0x27 | 0x30..=0x4f | 0x80..=0xad) => false,
+            (T0F, 0xaf..=0xc1 | 0xc3 | 0xc7..=0xcf) => false,
+            _ => true,
+        }
+    })
 }
 
-fn arithmetic(l: &mut L<'_>, op: &O, kind: Arithmetic, ty: Type, lanes: usize) {
-    let bytes = ty.bytes() as usize;
-    let at = |register: u8, lane: usize| place(register) + bytes * lane;
-    let host = (op.e & MEM != 0).then(|| {
-        let va = address(l, op);
-        if lanes > 1 {
-            aligned(l, va);
-        }
-        l.load_later(va, (bytes * lanes) as u64)
-    });
-    let mut unusual = strict(l);
-    let mut results = Vec::new();
-    for lane in 0..lanes {
-        let b = match host {
-            Some(host) => l.take(host, ty, (bytes * lane) as i32),
-            None => l.state(ty, at(op.b, lane)),
-        };
-        let a = match kind {
-            Arithmetic::Sqrt => b,
-            _ => l.state(ty, at(op.a, lane)),
-        };
-        let (r, not) = float::arithmetic(&mut l.b, kind, a, b);
-        unusual = l.b.ins().bor(unusual, not);
-        results.push(r);
+/// MXCSR but for the flags, and its value at reset (Intel SDM volume 1, 10.2.3).
+const CONTROL: u32 = 0xffc0;
+const RESET: u32 = 0x1f80;
+
+/// Leaves the op to its handler, and the rest of the block to the interpreter,
+/// where the modes of MXCSR are not those of host arithmetic.
+pub(super) fn plain(l: &mut L<'_>) {
+    if l.assured {
+        return;
     }
-    l.or_handler(unusual, |l| {
-        for (lane, r) in results.into_iter().enumerate() {
-            l.set_state(r, at(op.a, lane));
-        }
-    });
+    let (mask, usual) = if NATIVE {
+        (CONTROL, RESET)
+    } else {
+        // As `may_round`.
+        (RC | PM | PE, PM | PE)
+    };
+    let v = l.state(I32, offset_of!(X86State, mxcsr));
+    let v = l.b.ins().band_imm(v, i64::from(mask));
+    let unusual = l.b.ins().icmp_imm(IntCC::NotEqual, v, i64::from(usual));
+    l.unless(unusual);
+    l.assured = true;
 }
 
-/// ZF, PF and CF as [`crate::x86_64::LazyFlags::set_zpc`] sets them.
-fn compare(l: &mut L<'_>, op: &O, ty: Type) {
-    let b = if op.e & MEM == 0 {
+/// The second operand: a number, or a vector, which has to be aligned.
+fn operand(l: &mut L<'_>, op: &O, ty: Type) -> Value {
+    if ty.is_vector() {
+        source(l, op, ty)
+    } else if op.e & MEM == 0 {
         l.state(ty, place(op.b))
     } else {
         let va = address(l, op);
         l.load(va, ty)
+    }
+}
+
+fn arithmetic(l: &mut L<'_>, op: &O, kind: Arithmetic, ty: Type) {
+    plain(l);
+    let b = operand(l, op, ty);
+    let a = match kind {
+        Arithmetic::Sqrt => b,
+        _ => l.state(ty, place(op.a)),
     };
+    let (r, unusual) = float::arithmetic(&mut l.b, kind, a, b, Tiny::After);
+    l.or_handler(unusual, |l| l.set_state(r, place(op.a)));
+}
+
+/// ZF, PF and CF as [`crate::x86_64::LazyFlags::set_zpc`] sets them.
+fn compare(l: &mut L<'_>, op: &O, ty: Type) {
+    plain(l);
+    let b = operand(l, op, ty);
     let a = l.state(ty, place(op.a));
-    let unusual = float::extraordinary(&mut l.b, a, b);
-    let (a, b) = (float::number(&mut l.b, a), float::number(&mut l.b, b));
-    let less = l.b.ins().fcmp(FloatCC::LessThan, a, b);
-    let differs = l.b.ins().fcmp(FloatCC::NotEqual, a, b);
+    let unusual = float::unordered(&mut l.b, a, b);
     l.or_handler(unusual, |l| {
+        let less = l.b.ins().fcmp(FloatCC::LessThan, a, b);
+        let differs = l.b.ins().fcmp(FloatCC::NotEqual, a, b);
         let one = l.constant(1);
         let zero = l.b.ins().uextend(I64, differs);
         let less = l.b.ins().uextend(I64, less);
@@ -214,22 +232,13 @@ fn compare(l: &mut L<'_>, op: &O, ty: Type) {
 }
 
 fn from_integer(l: &mut L<'_>, op: &O, ty: Type, to: Type) {
+    plain(l);
     let v = if op.e & MEM == 0 {
         read(l, op.b, ty.bytes() as u8)
     } else {
         let va = address(l, op);
         l.load(va, ty)
     };
-    let v = super::flags::sign_extend(l, v);
-    // Few enough bits are exact.
-    let spare = if to == F64 { 11 } else { 40 };
-    let cut = l.b.ins().ishl_imm(v, spare);
-    let cut = l.b.ins().sshr_imm(cut, spare);
-    let rounds = l.b.ins().icmp(IntCC::NotEqual, cut, v);
-    let strict = strict(l);
-    let unusual = l.b.ins().band(rounds, strict);
-    l.or_handler(unusual, |l| {
-        let v = l.b.ins().fcvt_from_sint(to, v);
-        l.set_state(v, place(op.a));
-    });
+    let v = l.b.ins().fcvt_from_sint(to, v);
+    l.set_state(v, place(op.a));
 }
