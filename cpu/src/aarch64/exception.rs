@@ -1,6 +1,7 @@
 //! Taking exceptions and returning from them (Arm ARM D1.3).
 
 use super::build::*;
+use super::state::Exclusive;
 use super::{Aarch64State, Trap, context, ec, mmu};
 use crate::Signal;
 use crate::engine::Flow;
@@ -121,7 +122,7 @@ pub(super) fn interrupts(cpu: &mut C) {
 pub(super) fn eret(cpu: &mut C, _: &O) -> Flow {
     let s = &mut cpu.s;
     let spsr = s.sys.spsr;
-    s.exclusive = None;
+    s.exclusive = Exclusive::default();
     s.set_nzcv(spsr as u32);
     s.p.daif = (spsr >> 6 & 15) as u8;
     set_pan(cpu, spsr >> PAN & 1 != 0);

@@ -93,11 +93,11 @@ fn load_exclusive<T: AtomicScalar>(cpu: &mut C, op: &O) -> Flow {
     let size = size_of::<T>() as u64;
     let va = access!(aligned(cpu, op, size, false));
     let value = access!(cpu.load::<T>(va)).to_u128();
-    cpu.s.exclusive = Some(Exclusive {
+    cpu.s.exclusive = Exclusive {
         address: va,
         value,
         size: size as u8,
-    });
+    };
     cpu.s.r.set(op.a, value as u64);
     Flow::Next
 }
@@ -105,15 +105,13 @@ fn store_exclusive<T: AtomicScalar>(cpu: &mut C, op: &O) -> Flow {
     let size = size_of::<T>() as u64;
     let va = access!(aligned(cpu, op, size, true));
     let mut failed = 1;
-    if let Some(seen) = cpu.s.exclusive
-        && seen.address == va
-        && seen.size == size as u8
-    {
+    let seen = cpu.s.exclusive;
+    if seen.address == va && seen.size == size as u8 {
         let expected = T::from_u128(seen.value);
         let new = T::from_u128(cpu.s.r.get(op.a).into());
         failed = u64::from(access!(cpu.compare_exchange(va, expected, new)) != expected);
     }
-    cpu.s.exclusive = None;
+    cpu.s.exclusive = Exclusive::default();
     cpu.s.r.set(op.c, failed);
     Flow::Next
 }
@@ -121,11 +119,11 @@ fn store_exclusive<T: AtomicScalar>(cpu: &mut C, op: &O) -> Flow {
 fn load_pair_w(cpu: &mut C, op: &O) -> Flow {
     let va = access!(aligned(cpu, op, 8, false));
     let value = access!(cpu.load::<u64>(va));
-    cpu.s.exclusive = Some(Exclusive {
+    cpu.s.exclusive = Exclusive {
         address: va,
         value: value.into(),
         size: 8,
-    });
+    };
     cpu.s.r.set(op.a, value & 0xffff_ffff);
     cpu.s.r.set(op.d, value >> 32);
     Flow::Next
@@ -133,11 +131,11 @@ fn load_pair_w(cpu: &mut C, op: &O) -> Flow {
 fn load_pair_x(cpu: &mut C, op: &O) -> Flow {
     let va = access!(aligned(cpu, op, 16, false));
     let value = access!(cpu.load::<u128>(va));
-    cpu.s.exclusive = Some(Exclusive {
+    cpu.s.exclusive = Exclusive {
         address: va,
         value,
         size: 16,
-    });
+    };
     cpu.s.r.set(op.a, value as u64);
     cpu.s.r.set(op.d, (value >> 64) as u64);
     Flow::Next
@@ -145,30 +143,26 @@ fn load_pair_x(cpu: &mut C, op: &O) -> Flow {
 fn store_pair_w(cpu: &mut C, op: &O) -> Flow {
     let va = access!(aligned(cpu, op, 8, true));
     let mut failed = 1;
-    if let Some(seen) = cpu.s.exclusive
-        && seen.address == va
-        && seen.size == 8
-    {
+    let seen = cpu.s.exclusive;
+    if seen.address == va && seen.size == 8 {
         let expected = seen.value as u64;
         let new = cpu.s.r.get(op.d) << 32 | cpu.s.r.get(op.a) & 0xffff_ffff;
         failed = u64::from(access!(cpu.compare_exchange(va, expected, new)) != expected);
     }
-    cpu.s.exclusive = None;
+    cpu.s.exclusive = Exclusive::default();
     cpu.s.r.set(op.c, failed);
     Flow::Next
 }
 fn store_pair_x(cpu: &mut C, op: &O) -> Flow {
     let va = access!(aligned(cpu, op, 16, true));
     let mut failed = 1;
-    if let Some(seen) = cpu.s.exclusive
-        && seen.address == va
-        && seen.size == 16
-    {
+    let seen = cpu.s.exclusive;
+    if seen.address == va && seen.size == 16 {
         let new = u128::from(cpu.s.r.get(op.d)) << 64 | u128::from(cpu.s.r.get(op.a));
         let found = access!(cpu.compare_exchange_16(va, seen.value, new));
         failed = u64::from(found != seen.value);
     }
-    cpu.s.exclusive = None;
+    cpu.s.exclusive = Exclusive::default();
     cpu.s.r.set(op.c, failed);
     Flow::Next
 }

@@ -22,20 +22,21 @@ pub struct Aarch64State {
     pub fpcr: u32,
     /// Floating-point status (cumulative exception bits and QC).
     pub fpsr: u32,
-    /// Local exclusive monitor: physical or virtual address, or none.
-    pub exclusive: Option<Exclusive>,
+    /// Local exclusive monitor.
+    pub exclusive: Exclusive,
     /// System registers.
     pub sys: SystemRegs,
 }
 
-/// What the local exclusive monitor remembers: address and the value loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What the local exclusive monitor remembers: address and the value loaded. The
+/// default remembers nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exclusive {
     /// Virtual address.
     pub address: u64,
     /// The bytes that the exclusive load read.
     pub value: u128,
-    /// How many bytes.
+    /// How many bytes; 0 where there is nothing.
     pub size: u8,
 }
 
@@ -183,7 +184,7 @@ pub fn boot_state(entry_pc: u64, x0: u64) -> Aarch64State {
         v: [0; 32],
         fpcr: 0,
         fpsr: 0,
-        exclusive: None,
+        exclusive: Exclusive::default(),
         sys: SystemRegs {
             // The bits that are one in v8.0 (RES1).
             sctlr: 0x30d0_0800,

@@ -252,6 +252,12 @@ pub(super) fn is_sp_el0(op: &O) -> bool {
     op.disp as u32 == key(3, 0, 4, 1, 0)
 }
 
+/// Whether an op accesses DAIF.
+#[cfg(feature = "jit")]
+pub(super) fn is_daif(op: &O) -> bool {
+    op.disp as u32 == key(3, 3, 4, 2, 1)
+}
+
 /// The debug registers (op0 is 2): stored where software saves and restores
 /// them, otherwise fixed. Breakpoints and watchpoints do not fire.
 fn debug_read(op1: u32, crn: u32, crm: u32, op2: u32) -> Option<H> {

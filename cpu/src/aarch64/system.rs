@@ -2,6 +2,7 @@
 
 use super::build::*;
 use super::ldst::nop;
+use super::state::Exclusive;
 use super::{Code, Trap, ec, exception, maintain, sysreg};
 use crate::engine::Flow;
 use crate::{Signal, VmExit};
@@ -99,7 +100,7 @@ fn wfi(cpu: &mut C, op: &O) -> Flow {
     Flow::Halt
 }
 fn clrex(cpu: &mut C, _: &O) -> Flow {
-    cpu.s.exclusive = None;
+    cpu.s.exclusive = Exclusive::default();
     Flow::Next
 }
 fn barrier(_: &mut C, _: &O) -> Flow {

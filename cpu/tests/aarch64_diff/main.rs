@@ -127,7 +127,7 @@ fn run_engine(
             cpu.s.p.el = 0;
             cpu.s.p.sp_sel = false;
             // As the exception return would have done.
-            cpu.s.exclusive = None;
+            cpu.s.exclusive = Default::default();
             let (sp, nzcv) = (cpu.s.sp_bank[0], cpu.s.sys.spsr as u32);
             cpu.s.set_sp(sp);
             cpu.s.set_nzcv(nzcv);

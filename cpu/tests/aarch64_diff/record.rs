@@ -73,7 +73,7 @@ impl Record {
         state.set_nzcv(self.get(NZCV) as u32);
         state.fpcr = self.get(FPCR) as u32;
         state.fpsr = self.get(FPSR) as u32;
-        state.exclusive = None;
+        state.exclusive = Default::default();
     }
     /// Takes the registers from `state`; `faults` has the bits of the
     /// instructions that were undefined.

@@ -133,7 +133,8 @@ impl Rig for Board {
         }
         let p = &s.p;
         let count = self.bare.cpu.icount();
-        let rest = (s.sys.esr, s.sys.far, p.el, count, s.fpsr, s.sys.tpidr);
+        let level = p.el | p.daif << 4;
+        let rest = (s.sys.esr, s.sys.far, level, count, s.fpsr, s.sys.tpidr);
         (s.pc, x, (p.n, p.z, p.c, p.v), s.v.to_vec(), rest)
     }
     fn memory(&self) -> Vec<u8> {
@@ -146,13 +147,24 @@ impl Rig for Board {
     }
     fn program(noise: &mut Noise, n: usize) -> Program {
         let vectors = noise.pick(&[1, 2, 20, 20]);
-        let code = (0..n)
-            .flat_map(|at| instruction(noise, at as i64, n as i64, vectors).to_le_bytes())
+        let mut code: Vec<u32> = (0..n)
+            .map(|at| instruction(noise, at as i64, n as i64, vectors))
             .collect();
+        for at in 1..n {
+            // A store behind an exclusive load, mostly of the same bytes.
+            let load = code[at - 1];
+            if load & 0x3fe0_7c00 == 0x0840_7c00 && noise.below(4) != 0 {
+                let store = load & 0xc000_03e0 | 0x0800_7c00;
+                let registers = noise.below(16) as u32 | (noise.below(16) as u32) << 16;
+                let other = u32::from(noise.once_in(8)) << 30;
+                code[at] = store ^ other | registers;
+            }
+        }
+        let code = code.into_iter().flat_map(u32::to_le_bytes).collect();
         let mut registers = [0; 32].map(|_| noise.number());
         // Around the borders of pages that differ, and the program itself.
         for register in &mut registers[19..28] {
-            let near = noise.below(64);
+            let near = noise.below(64) & noise.pick(&[63, 56]);
             *register = match noise.below(10) {
                 0 => PAGES + 0x4000 - near,
                 1 => PAGES + 0x5000 - near,
@@ -206,7 +218,7 @@ fn instruction(noise: &mut Noise, at: i64, n: i64, vectors: u64) -> u32 {
     } else if noise.once_in(vectors) {
         noise.pick(&[38, 39, 40, 41, 41, 42])
     } else {
-        noise.below(45)
+        noise.below(49)
     };
     let insn = match kind {
         // Branches within the program.
@@ -311,6 +323,34 @@ fn instruction(noise: &mut Noise, at: i64, n: i64, vectors: u64) -> u32 {
         43 => {
             let insn = fill(noise, 0x089f_fc00, 0xc040_001f);
             return base(noise, insn);
+        }
+        // Exclusives; compare and swap; atomic operations.
+        45 => {
+            let insn = fill(noise, 0x0800_7c00, 0xc05f_83ff);
+            return base(noise, insn);
+        }
+        46 => {
+            let insn = fill(noise, 0x08a0_7c00, 0xc05f_83ff);
+            return base(noise, insn);
+        }
+        47 => {
+            let insn = fill(noise, 0x3820_0000, 0xc0df_f3ff);
+            return base(noise, insn);
+        }
+        // The interrupt mask, by immediate and register; ISB.
+        48 => {
+            let insn = noise.pick(&[
+                0xd503_40df,
+                0xd503_40ff,
+                0xd53b_4220,
+                0xd51b_4220,
+                0xd503_3fdf,
+            ]);
+            return match insn & 31 {
+                31 if insn & 0x7000 == 0x4000 => insn | (noise.next() as u32 & 15) << 8,
+                31 => insn,
+                _ => insn | noise.below(31) as u32,
+            };
         }
         _ => noise.next() as u32,
     };

@@ -1,8 +1,10 @@
 //! Ops to host code. What is not here is left to the handlers.
 
+mod atomic;
 mod control;
 mod data;
 mod flags;
+mod mask;
 mod memory;
 mod system;
 mod vector;
@@ -26,7 +28,9 @@ pub(super) fn lower(l: &mut L<'_>, op: &O) -> bool {
     };
     data::lower(l, op, code)
         || memory::lower(l, op, code)
+        || mask::lower(l, op, code)
         || system::lower(l, op, code)
+        || atomic::lower(l, op, code)
         || control::lower(l, op, code)
 }
 

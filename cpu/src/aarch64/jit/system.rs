@@ -60,7 +60,7 @@ fn register(l: &mut L<'_>, op: &O) -> Option<usize> {
 }
 
 /// The base register. Where the access is not aligned the handler takes it.
-fn aligned(l: &mut L<'_>, op: &O) -> At {
+pub(super) fn aligned(l: &mut L<'_>, op: &O) -> At {
     let at = base(l, op);
     let size = 1i64 << (op.e & 3);
     if size > 1 && !l.is_aligned(at, size) {
