@@ -1,7 +1,11 @@
 //! The cache of decoded blocks.
 
+#[cfg(feature = "jit")]
+mod code;
 mod evict;
 
+#[cfg(feature = "jit")]
+use super::jit::Name;
 use super::op::{Flow, Op};
 use super::{Cpu, Isa, PAGE_MASK, PAGE_SIZE};
 use std::collections::HashMap;
@@ -85,17 +89,9 @@ pub struct Block<I: Isa> {
     /// Links of the same page that lead here: block and which of its two.
     #[cfg(feature = "jit")]
     incoming: Vec<(u32, u8)>,
-}
-
-impl<I: Isa> Block<I> {
-    /// How far from the block the target of one of its links is.
+    /// First blocks of the compiled regions that this one is part of.
     #[cfg(feature = "jit")]
-    pub(super) fn link_offset(&self, which: u8) -> u64 {
-        match (which, self.ops.last()) {
-            (0, Some(last)) => last.imm,
-            _ => self.bytes.into(),
-        }
-    }
+    covered: Vec<Name>,
 }
 
 impl<I: Isa> fmt::Debug for Block<I> {
@@ -184,6 +180,8 @@ impl<I: Isa> BlockBuilder<I> {
             cached: false,
             #[cfg(feature = "jit")]
             incoming: Vec::new(),
+            #[cfg(feature = "jit")]
+            covered: Vec::new(),
         }
     }
     pub(super) fn into_block(self, pa: u64) -> Box<Block<I>> {
@@ -292,6 +290,9 @@ pub(super) struct BlockCache<I: Isa> {
     /// Ways back for links and jumps that lead to no compiled code.
     #[cfg(feature = "jit")]
     pub ways_back: WaysBack,
+    /// A block is gone since compiled code was entered.
+    #[cfg(feature = "jit")]
+    pub broken: bool,
 }
 
 /// Addresses of code that goes back to the run loop.
@@ -320,6 +321,8 @@ impl<I: Isa> BlockCache<I> {
             decoded: 0,
             #[cfg(feature = "jit")]
             ways_back: WaysBack::default(),
+            #[cfg(feature = "jit")]
+            broken: false,
         }
     }
     #[inline(always)]
@@ -350,25 +353,6 @@ impl<I: Isa> BlockCache<I> {
             to,
         };
     }
-    /// Lets compiled code go straight to the block at `va`, which is in the
-    /// jump cache.
-    #[cfg(feature = "jit")]
-    pub fn remember_code(&mut self, va: u64, code: u64) {
-        self.jumps[Self::jump_slot(va)].code = code;
-    }
-    /// Forgets all compiled code.
-    #[cfg(feature = "jit")]
-    pub fn forget_code(&mut self) {
-        let back = self.ways_back;
-        for block in self.slots.iter_mut().flatten() {
-            (block.code, block.heat) = (0, 0);
-            block
-                .links
-                .iter_mut()
-                .for_each(|link| link.code = back.link);
-        }
-        self.jumps.iter_mut().for_each(|jump| jump.code = back.jump);
-    }
     /// The link `old`, now from a block at `from_va` to block `to` at `to_va`.
     pub fn link(&mut self, old: Link, from_va: u64, to_va: u64, to: u32) -> Link {
         let kind = if (from_va ^ to_va) & PAGE_MASK == 0 {
@@ -392,20 +376,6 @@ impl<I: Isa> BlockCache<I> {
             kind,
             ..old
         }
-    }
-    /// No compiled code may go to or from this block, which was just taken out.
-    #[cfg(feature = "jit")]
-    fn unlink(&mut self, index: u32, block: &mut Block<I>) {
-        let back = self.ways_back.link;
-        for (from, which) in block.incoming.drain(..) {
-            // Another block may have its place by now.
-            if let Some(Some(source)) = self.slots.get_mut(from as usize)
-                && source.links[usize::from(which)].to == index
-            {
-                source.links[usize::from(which)].code = back;
-            }
-        }
-        block.links.iter_mut().for_each(|link| link.code = back);
     }
     fn fetch_bit(va: u64) -> (usize, u64) {
         let hash = (va >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52;

@@ -93,10 +93,15 @@ impl Rig for Board {
         // What EL0 may write, EL1 may not run.
         let code = ACCESSED | u64::from(program.user) << 6 | 1;
         ram.write_obj(code, GuestAddress(SYSTEM + 0x1000)).unwrap();
-        ram.write_slice(&program.data, GuestAddress(PAGES)).unwrap();
         let mut code = program.code.clone();
         code.resize(CODE_BYTES, 0);
         ram.write_slice(&code, GuestAddress(START)).unwrap();
+        self.again(program);
+        self.bare.cpu.flush_tlb();
+    }
+    fn again(&mut self, program: &Program) {
+        let ram = &self.bare.ram;
+        ram.write_slice(&program.data, GuestAddress(PAGES)).unwrap();
         let mut state = self.fresh.clone();
         for n in 0..31 {
             state.set_x(n, program.registers[n as usize]);
@@ -123,7 +128,6 @@ impl Rig for Board {
             self.bare.cpu.s.set_sp(sp);
             self.bare.cpu.set_mode(1);
         }
-        self.bare.cpu.flush_tlb();
     }
     fn seen(&mut self) -> Self::Seen {
         let s = &self.bare.cpu.s;

@@ -31,6 +31,8 @@ trait Rig {
     fn cpu(&mut self) -> &mut Cpu<Self::Isa>;
     /// Puts a program and its data in place.
     fn load(&mut self, program: &Program);
+    /// Puts its registers and data in place again.
+    fn again(&mut self, program: &Program);
     fn seen(&mut self) -> Self::Seen;
     /// All memory that a program may reach.
     fn memory(&self) -> Vec<u8>;
@@ -128,14 +130,18 @@ fn compare_to<R: Rig>(default: u64, threshold: u32, background: bool) {
         two.load(&program);
         // In the background code comes in the middle of a program, or too late.
         let wait = Duration::from_micros(if background { 100 } else { 0 });
-        ran += run(&mut one, &mut two, &mut noise, wait, &|| {
-            format!("program {n} of seed {seed}: {:02x?}", program.code)
-        });
-        assert!(one.memory() == two.memory(), "memory after program {n}");
+        for _ in 0..threshold {
+            ran += run(&mut one, &mut two, &mut noise, wait, &|| {
+                format!("program {n} of seed {seed}: {:02x?}", program.code)
+            });
+            assert!(one.memory() == two.memory(), "memory after program {n}");
+            one.again(&program);
+            two.again(&program);
+        }
     }
     let (compiled, dropped, _) = two.cpu().jit_stats();
     assert!(compiled > 0, "this host has no compiler");
-    println!("{ran} instructions; {compiled} blocks compiled, all dropped {dropped} times");
+    println!("{ran} instructions; {compiled} regions compiled, all dropped {dropped} times");
 }
 
 fn run<R: Rig>(
@@ -190,6 +196,21 @@ fn aarch64() {
     compare::<arm::Board>(2_000);
 }
 
+/// Blocks compiled together: at a first entry no block has followed yet.
+#[test]
+fn x86_64_regions() {
+    for threshold in 2..5 {
+        compare_to::<x86::Pc>(1_000, threshold, false);
+    }
+}
+
+#[test]
+fn aarch64_regions() {
+    for threshold in 2..5 {
+        compare_to::<arm::Board>(1_000, threshold, false);
+    }
+}
+
 /// Code that is finished at any time, and for blocks that are gone by then.
 #[test]
 fn x86_64_in_background() {
@@ -204,9 +225,11 @@ fn aarch64_in_background() {
 #[test]
 fn x86_64_slow() {
     compare::<x86::Pc>(50_000);
+    compare_to::<x86::Pc>(25_000, 2, false);
 }
 
 #[test]
 fn aarch64_slow() {
     compare::<arm::Board>(50_000);
+    compare_to::<arm::Board>(25_000, 2, false);
 }

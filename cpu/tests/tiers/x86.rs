@@ -2,8 +2,9 @@
 
 use crate::noise::Noise;
 use crate::{Program, Rig};
-use cpu::Cpu;
+use cpu::engine::jit::JitConfig;
 use cpu::x86_64::{LazyFlags, Segment, X86, X86State};
+use cpu::{Cpu, VmEntry, VmExit};
 use machine::{CODE, Machine, PAGES, PT};
 use vm_memory::{Bytes, GuestAddress};
 
@@ -68,10 +69,15 @@ impl Rig for Pc {
         if system != self.system {
             ram.write_slice(&self.system, GuestAddress(0)).unwrap();
         }
-        ram.write_slice(&program.data, GuestAddress(PAGES)).unwrap();
         let mut code = program.code.clone();
         code.resize(CODE_BYTES, 0xf4);
         ram.write_slice(&code, GuestAddress(START)).unwrap();
+        self.again(program);
+        self.machine.cpu.flush_tlb();
+    }
+    fn again(&mut self, program: &Program) {
+        let ram = &self.machine.ram;
+        ram.write_slice(&program.data, GuestAddress(PAGES)).unwrap();
         let mut state = self.fresh.clone();
         state.gpr.copy_from_slice(&program.registers[..16]);
         for (n, xmm) in state.xmm.iter_mut().enumerate() {
@@ -108,7 +114,6 @@ impl Rig for Pc {
             self.machine.user();
             self.machine.cpu.set_mode(1);
         }
-        self.machine.cpu.flush_tlb();
     }
     fn seen(&mut self) -> Self::Seen {
         let s = &self.machine.cpu.s;
@@ -477,4 +482,44 @@ fn locked(noise: &mut Noise, code: &mut Vec<u8>) {
     };
     operand(noise, code, kind);
     code.extend(noise.bytes(last));
+}
+
+/// A loop of two blocks, the first of which stores into the second when the loop
+/// has been compiled for long.
+#[test]
+fn a_store_into_the_next_block_counts_at_once() {
+    let code = [
+        &[0x83, 0xf9, 10][..],     // cmp ecx, 10
+        &[0x49, 0x89, 0xd8],       // mov r8, rbx
+        &[0x4c, 0x0f, 0x44, 0xc2], // cmove r8, rdx
+        &[0x41, 0x88, 0x08],       // mov [r8], cl
+        &[0xeb, 0x00],             // jmp to the next instruction
+        &[0x05, 1, 0, 0, 0],       // add eax, 1
+        &[0xff, 0xc9],             // dec ecx
+        &[0x75, 0xe8],             // jnz to the first
+        &[0xf4],                   // hlt
+    ];
+    let mut registers = [0; 32];
+    (registers[1], registers[2], registers[3]) = (20, START + 16, PAGES);
+    // In the lower half, with no flags, at the privileged level.
+    registers[16] = 1;
+    let program = Program {
+        code: code.concat(),
+        registers,
+        data: vec![0; DATA_BYTES],
+        user: false,
+    };
+    for threshold in 1..5 {
+        let mut pc = Pc::new();
+        pc.cpu().set_jit(JitConfig {
+            threshold: Some(threshold),
+            code_bytes: 1 << 20,
+            background: false,
+        });
+        pc.load(&program);
+        assert_eq!(pc.cpu().run(VmEntry::Run, Some(1000)), VmExit::Halt);
+        // Ten rounds of one, and ten of what was stored.
+        assert_eq!(pc.cpu().s.gpr[0], 10 + 10 * 10, "threshold {threshold}");
+        assert!(pc.cpu().jit_stats().0 > 0, "nothing was compiled");
+    }
 }

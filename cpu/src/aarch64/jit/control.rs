@@ -10,17 +10,14 @@ const LR: u8 = 30;
 pub(super) fn lower(l: &mut L<'_>, op: &O, code: Code) -> bool {
     match code {
         Code::B => {
-            l.settle();
             l.leave(0, op.imm);
         }
         Code::Bl => {
             link(l, op);
-            l.settle();
             l.leave(0, op.imm);
         }
         Code::BCond => {
             let taken = l.pending.holds(l, op.d);
-            l.settle();
             l.branch(taken, op.imm);
         }
         Code::CompareBranch => {
@@ -31,7 +28,6 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, code: Code) -> bool {
                 IntCC::Equal
             };
             let taken = l.b.ins().icmp_imm(cc, v, 0);
-            l.settle();
             l.branch(taken, op.imm);
         }
         Code::TestBranch => {
@@ -43,7 +39,6 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, code: Code) -> bool {
                 IntCC::Equal
             };
             let taken = l.b.ins().icmp_imm(cc, bit, 0);
-            l.settle();
             l.branch(taken, op.imm);
         }
         Code::Br | Code::Ret | Code::Blr => {
@@ -56,7 +51,6 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, code: Code) -> bool {
             if code == Code::Blr {
                 link(l, op);
             }
-            l.settle();
             l.indirect(target);
         }
         _ => return false,

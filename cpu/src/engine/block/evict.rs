@@ -30,7 +30,7 @@ impl<I: Isa> BlockCache<I> {
         #[cfg(feature = "jit")]
         if self.most_ops < MAX_CACHED_OPS {
             for often in [OFTEN, u32::MAX] {
-                self.drop_where(|block| block.code == 0 && block.heat < often);
+                self.drop_where(|block| !block.is_compiled() && block.heat < often);
                 if self.cached_ops <= self.most_ops / 2 {
                     return;
                 }

@@ -33,9 +33,12 @@ struct Group {
     range: (i64, i64),
     write: bool,
     members: u32,
-    /// The host address of the first byte, or 0; once it is looked up.
-    host: Option<Value>,
 }
+
+/// The host address of the first byte of each group that was looked up on the
+/// way here, or 0 where it may not be accessed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hosts(Vec<Option<Value>>);
 
 /// The accesses of a block in their order.
 #[derive(Debug, Default)]
@@ -43,6 +46,7 @@ pub(super) struct Pages {
     groups: Vec<Group>,
     // The group of each access.
     of: Vec<u32>,
+    hosts: Hosts,
     // The first group that accesses may still join.
     open: usize,
     // The next access, once the groups are known.
@@ -55,9 +59,23 @@ impl Pages {
         self.next = Some(0);
         self
     }
+    /// What was looked up on the way here.
+    pub fn hosts(&self) -> Hosts {
+        self.hosts.clone()
+    }
+    /// Goes on where that was looked up.
+    pub fn set_hosts(&mut self, hosts: Hosts) {
+        self.hosts = hosts;
+    }
+    fn host(&mut self, group: usize) -> &mut Option<Value> {
+        let hosts = &mut self.hosts.0;
+        hosts.resize(hosts.len().max(group + 1), None);
+        &mut hosts[group]
+    }
     /// What was looked up is good no longer.
     pub fn forget(&mut self) {
         self.open = self.groups.len();
+        self.hosts = Hosts::default();
     }
     /// Notes an access.
     fn note(&mut self, at: At, bytes: i64, write: bool) {
@@ -74,7 +92,6 @@ impl Pages {
                 range,
                 write: false,
                 members: 0,
-                host: None,
             });
             self.groups.len() - 1
         });
@@ -149,13 +166,14 @@ impl<I: Isa> Lower<'_, I> {
             Some(index) => {
                 let group = self.pages.groups[index];
                 let (low, high) = group.range;
-                let host = group.host.unwrap_or_else(|| {
+                let known = *self.pages.host(index);
+                let host = known.unwrap_or_else(|| {
                     let first = At { offset: low, ..at };
                     let (hit, host) = self.look_up(first, high - low, group.write);
                     let none = self.constant(0);
                     self.b.ins().select(hit, host, none)
                 });
-                self.pages.groups[index].host = Some(host);
+                *self.pages.host(index) = Some(host);
                 (host, host, (at.offset - low) as i32)
             }
         };

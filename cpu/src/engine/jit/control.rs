@@ -33,8 +33,7 @@ impl<I: Isa> Lower<'_, I> {
     }
     /// Instructions started once the op is done.
     pub fn count(&mut self) -> Value {
-        let n = i64::from(self.op.n);
-        self.b.ins().iadd_imm(self.icount, n)
+        self.sum(self.icount.plus(self.op.n.into()))
     }
 
     /// The host address of memory to change atomically. Where the access misses

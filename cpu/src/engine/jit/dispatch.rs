@@ -4,12 +4,12 @@
 //! end goes on by a link or by the jump cache. What is unusual goes back to the
 //! run loop.
 
-use super::lower::{Lower, block_signature};
+use super::lower::{At, Lower, block_signature};
 use crate::Signal;
 use crate::engine::block::{EPOCH_LOW, JUMP_FOLD};
 use crate::engine::{Cpu, Isa, PAGE_MASK, PAGE_SIZE};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{BlockArg, InstBuilder, MemFlags, Value, types::I32, types::I64};
+use cranelift_codegen::ir::{InstBuilder, MemFlags, Value, types::I32, types::I64};
 use cranelift_frontend::FunctionBuilder;
 use std::mem::offset_of;
 
@@ -71,8 +71,8 @@ impl<I: Isa> Lower<'_, I> {
     /// What the run loop looks at in front of a block: budget and pending word,
     /// both by [`Signal::limit`].
     pub(super) fn head(&mut self) {
-        self.b.switch_to_block(self.head);
         let next = self.after();
+        let next = self.sum(next);
         let signal = self.cpu_load(I64, field!(shared.signal));
         let limit = self.b.ins().load(I64, own(), signal, Signal::LIMIT);
         let over = self.b.ins().icmp(IntCC::UnsignedGreaterThan, next, limit);
@@ -80,8 +80,10 @@ impl<I: Isa> Lower<'_, I> {
         self.b.set_cold_block(bail);
         self.b.ins().brif(over, bail, &[], go, &[]);
         self.b.switch_to_block(bail);
+        self.settle_here();
+        let (va, count) = (self.block_va(0), self.sum(self.icount));
         let block = self.block_address();
-        self.tail(self.layout.bail, [self.va, self.icount, block]);
+        self.tail(self.layout.bail, [va, count, block]);
         self.b.switch_to_block(go);
     }
 
@@ -98,9 +100,8 @@ impl<I: Isa> Lower<'_, I> {
     }
 
     /// The instruction count behind the block.
-    fn after(&mut self) -> Value {
-        let n = i64::from(self.block.n);
-        self.b.ins().iadd_imm(self.icount, n)
+    pub(super) fn after(&self) -> At {
+        self.icount.plus(self.block.n.into())
     }
 
     /// The epoch in force for the half of the address space that `va` is in.
@@ -123,14 +124,14 @@ impl<I: Isa> Lower<'_, I> {
     }
 
     /// Goes on at another block, by link `which`; `offset` counts from the start
-    /// of this one. Everything is settled.
+    /// of this one.
     pub fn leave(&mut self, which: usize, offset: u64) {
-        let next = self.after();
-        if self.loops && offset == 0 {
-            // Whatever kills a running block leaves it.
-            self.b.ins().jump(self.head, &[BlockArg::Value(next)]);
-            return;
+        if let Some(member) = self.block.next[which] {
+            return self.go_to_member(member);
         }
+        self.settle_here();
+        let next = self.after();
+        let next = self.sum(next);
         let target = self.block_va(offset);
         let link = self.constant(self.block.links_at[which] as u64);
         let (at, back) = (self.layout.link, self.layout.back.link);
@@ -150,19 +151,26 @@ impl<I: Isa> Lower<'_, I> {
     /// Goes on by the first link where `taken`, else behind the block.
     pub fn branch(&mut self, taken: Value, offset: u64) {
         let (yes, no) = (self.b.create_block(), self.b.create_block());
+        match self.block.next {
+            [Some(_), None] => self.b.set_cold_block(no),
+            [None, Some(_)] => self.b.set_cold_block(yes),
+            _ => {}
+        }
         self.b.ins().brif(taken, yes, &[], no, &[]);
         self.b.switch_to_block(yes);
         self.leave(0, offset);
         self.b.switch_to_block(no);
         self.leave(1, u64::from(self.op.off) + u64::from(self.op.len));
     }
-    /// Goes on at any address, by the jump cache. Everything is settled.
+    /// Goes on at any address, by the jump cache.
     pub fn indirect(&mut self, target: Value) {
         self.indirect_in(target, self.block.mode);
     }
     /// As [`Lower::indirect`], in a mode that may be another one.
     pub fn indirect_in(&mut self, target: Value, mode: u8) {
+        self.settle();
         let next = self.after();
+        let next = self.sum(next);
         let jump = self.layout.jump;
         let near = self.b.ins().ushr_imm(target, i64::from(I::ALIGN_BITS));
         let far = self.b.ins().ushr_imm(target, i64::from(JUMP_FOLD));

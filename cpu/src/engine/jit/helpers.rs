@@ -66,7 +66,8 @@ pub(super) unsafe extern "C" fn op<I: Isa>(
         flow => flow,
     };
     cpu.shared.flow = flow as u32;
-    if flow == Flow::Next {
+    // What would follow within the region may be gone.
+    if flow == Flow::Next && !cpu.blocks.broken {
         &raw const cpu.shared.buffer as u64
     } else {
         0

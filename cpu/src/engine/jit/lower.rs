@@ -1,7 +1,7 @@
 //! From the ops of a block to Cranelift's intermediate representation.
 //!
-//! A function stands for one block and gets the CPU, the virtual address of the
-//! block and the instruction count at its head. Registers live in values
+//! A function stands for a block, or a region of several, and gets the CPU, the
+//! virtual address of the first block and the instruction count at its head. Registers live in values
 //! within the block, and those that were made by adding a constant as a value and
 //! that constant ([`At`]). They are written to the state before a handler and at
 //! the end; on the paths that leave in the middle of a block they are written
@@ -10,8 +10,9 @@
 
 use super::access::Pages;
 use super::dispatch::{field, middle, own};
+use super::region::{Head, Member, Source};
 use super::{Layout, stubs};
-use crate::engine::{Block, Cpu, Flow, Isa, Op};
+use crate::engine::{Cpu, Flow, Isa, Op};
 use cranelift_codegen::ir::{
     self, AbiParam, BlockArg, InstBuilder, Signature, Type, Value, types::I32, types::I64,
 };
@@ -47,7 +48,7 @@ impl From<Value> for At {
 
 /// What is known of a register: a sum, and its value where it was computed.
 #[derive(Clone, Copy)]
-struct Known {
+pub(super) struct Known {
     at: At,
     whole: Option<Value>,
 }
@@ -62,34 +63,9 @@ impl From<Value> for Known {
 }
 
 /// Guest registers that an instruction set may keep in values.
-const REGISTERS: usize = 64;
+pub(super) const REGISTERS: usize = 64;
 
-/// What is compiled: a copy of a block's ops, and where in memory its parts are.
-pub(super) struct Source<I: Isa> {
-    ops: Box<[Op<I>]>,
-    pub(super) pa: u64,
-    pub(super) n: u16,
-    pub(super) mode: u8,
-    ops_at: usize,
-    block_at: usize,
-    pub(super) links_at: [usize; 2],
-}
-
-impl<I: Isa> Source<I> {
-    pub fn of(block: &Block<I>) -> Self {
-        Self {
-            ops: block.ops.clone(),
-            pa: block.pa,
-            n: block.n,
-            mode: block.mode,
-            ops_at: block.ops.as_ptr() as usize,
-            block_at: std::ptr::from_ref(block) as usize,
-            links_at: [0, 1].map(|which| &raw const block.links[which] as usize),
-        }
-    }
-}
-
-/// One block on its way to host code.
+/// A region on its way to host code; one block at a time.
 pub struct Lower<'a, I: Isa> {
     /// Appends instructions.
     pub b: FunctionBuilder<'a>,
@@ -101,18 +77,19 @@ pub struct Lower<'a, I: Isa> {
     pub assured: bool,
     pub(super) cpu: Value,
     pub(super) va: Value,
-    pub(super) icount: Value,
-    pub(super) block: &'a Source<I>,
+    /// Instruction count at the head of the current block.
+    pub(super) icount: At,
+    pub(super) source: &'a Source<I>,
+    pub(super) heads: Vec<Head<I>>,
+    pub(super) block: &'a Member<I>,
     pub(super) op: &'a Op<I>,
     pub(super) layout: &'a Layout,
-    pub(super) head: ir::Block,
-    exit: ir::Block,
-    registers: [Option<Known>; REGISTERS],
-    dirty: u64,
-    aligned: Option<(At, i64)>,
+    pub(super) exit: Option<ir::Block>,
+    pub(super) registers: [Option<Known>; REGISTERS],
+    pub(super) dirty: u64,
+    pub(super) aligned: Option<(At, i64)>,
     // Whether address and count of the block are in the CPU.
-    placed: bool,
-    pub(super) loops: bool,
+    pub(super) placed: bool,
     pub(super) pages: Pages,
     pub(super) helper_3: ir::SigRef,
     pub(super) helper_5: ir::SigRef,
@@ -139,7 +116,7 @@ fn helper_signature(parameters: usize) -> Signature {
 impl<'a, I: Isa> Lower<'a, I> {
     pub(super) fn new(
         mut b: FunctionBuilder<'a>,
-        block: &'a Source<I>,
+        source: &'a Source<I>,
         layout: &'a Layout,
         pages: Pages,
     ) -> Self {
@@ -148,14 +125,8 @@ impl<'a, I: Isa> Lower<'a, I> {
         b.switch_to_block(entry);
         let cpu = b.block_params(entry)[0];
         let (va, count) = (b.block_params(entry)[1], b.block_params(entry)[2]);
-        let head = b.create_block();
-        let icount = b.append_block_param(head, I64);
-        b.ins().jump(head, &[BlockArg::Value(count)]);
-        let exit = b.create_block();
-        b.append_block_param(exit, I64);
-        b.set_cold_block(exit);
-        let last = &block.ops[block.ops.len() - 1];
-        let loops = last.imm == 0 && I::is_jump(last);
+        let heads = Self::heads(&mut b, source);
+        let block = &source.members[0];
         let helper_3 = b.import_signature(helper_signature(3));
         let helper_5 = b.import_signature(helper_signature(5));
         let block_sig = b.import_signature(block_signature());
@@ -165,53 +136,22 @@ impl<'a, I: Isa> Lower<'a, I> {
             assured: false,
             cpu,
             va,
-            icount,
+            icount: count.into(),
+            source,
+            heads,
             block,
             op: &block.ops[0],
             layout,
-            head,
-            exit,
+            exit: None,
             registers: [None; REGISTERS],
             dirty: 0,
             aligned: None,
             placed: false,
-            loops,
             pages,
             helper_3,
             helper_5,
             block_sig,
         }
-    }
-
-    /// Lowers all of the block. Gives what it learnt of the accesses.
-    pub(super) fn run(mut self) -> Pages {
-        self.head();
-        let block = self.block;
-        for op in &block.ops {
-            self.op = op;
-            if op.len == 0 {
-                // The marker behind a block that no instruction ends.
-                self.settle();
-                self.leave(1, u64::from(op.off));
-            } else if !I::lower(&mut self, op) {
-                self.handler();
-            }
-        }
-        self.shared_exit();
-        self.b.seal_all_blocks();
-        self.b.finalize();
-        self.pages
-    }
-
-    /// The end that paths out of the middle share.
-    fn shared_exit(&mut self) {
-        self.b.switch_to_block(self.exit);
-        let op = self.b.block_params(self.exit)[0];
-        self.cpu_store(op, field!(shared.op));
-        let block = self.block_address();
-        self.cpu_store(block, field!(shared.block));
-        let flow = self.cpu_load(I32, field!(shared.flow));
-        self.b.ins().return_(&[flow]);
     }
 
     /// Where the block is.
@@ -244,11 +184,14 @@ impl<'a, I: Isa> Lower<'a, I> {
     }
     /// As [`Lower::block_va`], not yet added.
     pub fn block_at(&mut self, offset: u64) -> At {
-        At::from(self.va).plus(offset as i64)
+        // All blocks of a region are in one page, wherever it is mapped.
+        let from = self.block.pa.wrapping_sub(self.source.members[0].pa);
+        At::from(self.va).plus(from.wrapping_add(offset) as i64)
     }
     /// The virtual address of the block plus an offset.
     pub fn block_va(&mut self, offset: u64) -> Value {
-        self.b.ins().iadd_imm(self.va, offset as i64)
+        let at = self.block_at(offset);
+        self.sum(at)
     }
     /// Reads a general register of 64 bits.
     pub fn get(&mut self, index: u8) -> Value {
@@ -330,9 +273,14 @@ impl<'a, I: Isa> Lower<'a, I> {
     }
     /// Writes all that is kept in values to the state.
     pub fn settle(&mut self) {
-        self.spill();
+        self.settle_here();
         self.dirty = 0;
-        let pending = std::mem::take(&mut self.pending);
+        self.pending = I::Pending::default();
+    }
+    /// As [`Lower::settle`], on a path of its own.
+    pub(super) fn settle_here(&mut self) {
+        self.spill();
+        let pending = self.pending;
         I::store_flags(self, pending);
     }
     /// Makes the CPU good for a handler of the current op, on a path of its own.
@@ -370,17 +318,28 @@ impl<'a, I: Isa> Lower<'a, I> {
         self.b.inst_results(call)[0]
     }
     pub(super) fn go_or_exit(&mut self, host: Value, go: ir::Block, args: &[BlockArg]) {
-        let op = self.op_address();
+        let (op, exit) = (self.op_address(), self.exit());
         self.b
             .ins()
-            .brif(host, go, args, self.exit, &[BlockArg::Value(op)]);
+            .brif(host, go, args, exit, &[BlockArg::Value(op)]);
+    }
+    /// Where paths out of the middle of the block lead, with the op's address.
+    fn exit(&mut self) -> ir::Block {
+        *self.exit.get_or_insert_with(|| {
+            let exit = self.b.create_block();
+            self.b.append_block_param(exit, I64);
+            self.b.set_cold_block(exit);
+            exit
+        })
     }
 
     /// Tells the CPU where the block is, as far as that is not done.
     fn place(&mut self) {
         if !self.placed {
-            self.cpu_store(self.va, field!(block_va));
-            self.cpu_store(self.icount, field!(icount));
+            let va = self.block_va(0);
+            self.cpu_store(va, field!(block_va));
+            let count = self.sum(self.icount);
+            self.cpu_store(count, field!(icount));
         }
     }
 
@@ -394,8 +353,8 @@ impl<'a, I: Isa> Lower<'a, I> {
         self.pages.forget();
         self.assured = false;
         if self.is_last() {
-            let op = self.op_address();
-            self.b.ins().jump(self.exit, &[BlockArg::Value(op)]);
+            let (op, exit) = (self.op_address(), self.exit());
+            self.b.ins().jump(exit, &[BlockArg::Value(op)]);
         } else {
             let next = self.b.create_block();
             self.go_or_exit(host, next, &[]);
@@ -421,8 +380,8 @@ impl<'a, I: Isa> Lower<'a, I> {
         self.b.switch_to_block(cold);
         self.sync();
         self.call_op();
-        let op = self.op_address();
-        self.b.ins().jump(self.exit, &[BlockArg::Value(op)]);
+        let (op, exit) = (self.op_address(), self.exit());
+        self.b.ins().jump(exit, &[BlockArg::Value(op)]);
         self.b.switch_to_block(next);
     }
     /// Where `unusual` holds, leaves the op to its handler, else does `usual`, and

@@ -12,6 +12,7 @@
 //! | `calls` | which ops it calls there, counted |
 //! | `stubs` | how it calls them |
 //! | `memory` | where it lies |
+//! | `region` | blocks that are compiled together |
 //! | `run` | when blocks are compiled, and how code is entered and left |
 //! | `worker` | a thread that compiles |
 //!
@@ -30,6 +31,7 @@ pub mod float;
 mod helpers;
 mod lower;
 mod memory;
+mod region;
 mod run;
 pub mod sticky;
 mod stubs;
@@ -42,7 +44,7 @@ pub use lower::{At, Lower};
 
 use super::block::{Jump, Link, WaysBack};
 use super::tlb::{Entry, MODE_BYTES, SLOT_MASK};
-use super::{Block, Cpu, Isa};
+use super::{Cpu, Isa};
 use access::Pages;
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
@@ -51,10 +53,11 @@ use cranelift_codegen::isa::{CallConv, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use dispatch::field;
-use lower::Source;
 use memory::CodeMemory;
+pub(super) use region::Source;
 use std::mem::offset_of;
-use worker::{Name, Worker};
+pub(super) use worker::Name;
+use worker::Worker;
 
 /// Entries of a block before it is compiled.
 const THRESHOLD: u32 = 1000;
@@ -285,20 +288,15 @@ impl Jit {
     pub fn is_background(&self) -> bool {
         self.worker.is_some()
     }
-    /// Has a block compiled elsewhere; see [`Worker::ask`].
-    pub fn ask<I: Isa>(&mut self, block: &Block<I>) -> bool {
+    /// Has a region compiled elsewhere; see [`Worker::ask`].
+    pub fn ask<I: Isa>(&mut self, names: Vec<Name>, source: Source<I>) -> bool {
         let Some(worker) = &mut self.worker else {
             return false;
         };
-        let name = Name {
-            index: block.links[0].from,
-            serial: block.serial,
-        };
-        let source = Source::of(block);
-        worker.ask(name, Box::new(move |compiler| compiler.block(&source)))
+        worker.ask(names, Box::new(move |compiler| compiler.region(&source)))
     }
     /// Code that was finished elsewhere.
-    pub fn take(&mut self) -> Option<(Name, Option<Vec<u8>>)> {
+    pub fn take(&mut self) -> Option<(Vec<Name>, Option<Vec<u8>>)> {
         self.worker.as_mut()?.take()
     }
     /// Puts code in place; `None` where the memory is full.
@@ -307,9 +305,9 @@ impl Jit {
         self.compiled += 1;
         Some(at)
     }
-    /// Compiles a block here and now.
-    pub fn compile<I: Isa>(&mut self, block: &Block<I>) -> Option<Vec<u8>> {
-        self.compiler.block(&Source::of(block))
+    /// Compiles a region here and now.
+    pub fn compile<I: Isa>(&mut self, source: &Source<I>) -> Option<Vec<u8>> {
+        self.compiler.region(source)
     }
 
     fn build(
@@ -386,14 +384,14 @@ impl Compiler {
         Some(code.buffer.data().to_vec())
     }
 
-    /// The code of a block.
-    fn block<I: Isa>(&mut self, block: &Source<I>) -> Option<Vec<u8>> {
+    /// The code of a region.
+    fn region<I: Isa>(&mut self, source: &Source<I>) -> Option<Vec<u8>> {
         self.context.clear();
         self.context.func.signature = lower::block_signature();
         let b = FunctionBuilder::new(&mut self.context.func, &mut self.builder);
-        let pages = Lower::new(b, block, &self.layout, Pages::default()).run();
+        let pages = Lower::new(b, source, &self.layout, Pages::default()).run();
         self.build(lower::block_signature(), |b, layout| {
-            Lower::new(b, block, layout, pages.again()).run();
+            Lower::new(b, source, layout, pages.again()).run();
         })
     }
 }

@@ -3,6 +3,7 @@
 // Follows pointers to blocks and ops that compiled code names.
 #![allow(unsafe_code)]
 
+use super::worker::Name;
 use super::{DISPATCH, HEAD, Jit, JitConfig, LINK, flow_of};
 use crate::engine::block::{BlockCache, Link};
 use crate::engine::run::{BlockPtr, Compiled};
@@ -66,43 +67,41 @@ impl<I: Isa> Cpu<I> {
         // SAFETY: as in `code_of`.
         let now = unsafe { &mut *block };
         let first = now.heat == self.threshold;
-        if !jit.is_background() {
-            if first && let Some(code) = jit.compile(now) {
-                self.install(block, &code);
+        let background = jit.is_background();
+        if first {
+            let (names, source) = self.blocks.region(now, self.threshold);
+            if !background {
+                let code = jit.compile(&source);
+                self.install(&names, code.as_deref());
+            } else if !jit.ask(names.clone(), source) {
+                self.blocks.begin_anew(&names);
             }
-        } else {
-            if first && !jit.ask(now) {
-                now.heat = 0;
-            }
-            while let Some((name, code)) = self.jit.as_mut().and_then(|jit| jit.take()) {
-                let Some(block) = self.blocks.get(name.index) else {
-                    continue;
-                };
-                let block: BlockPtr<I> = block;
-                // SAFETY: in the cache, and so in memory.
-                let same = unsafe { (*block).serial } == name.serial;
-                if let (true, Some(code)) = (same, code) {
-                    self.install(block, &code);
-                }
-            }
+        }
+        while background && let Some((names, code)) = self.jit.as_mut().and_then(|jit| jit.take()) {
+            self.install(&names, code.as_deref());
         }
         // SAFETY: as in `code_of`.
         unsafe { (*block).code }
     }
 
-    /// Gives a block its code. All code is dropped first if it does not fit.
-    fn install(&mut self, block: BlockPtr<I>, code: &[u8]) {
-        let Some(jit) = self.jit.as_mut() else {
-            return;
+    /// Gives a region its code, if all of its blocks are still there. All code is
+    /// dropped first if it does not fit.
+    fn install(&mut self, names: &[Name], code: Option<&[u8]>) {
+        let (Some(jit), Some(code)) = (self.jit.as_mut(), code) else {
+            // The first would be refused again.
+            return self.blocks.begin_anew(names.get(1..).unwrap_or_default());
         };
+        if !self.blocks.have(names) {
+            self.blocks.begin_anew(names);
+            return;
+        }
         let mut at = jit.place(code);
         if at.is_none() {
             jit.clear();
             self.blocks.forget_code();
             at = jit.place(code);
         }
-        // SAFETY: the caller's block is in memory.
-        unsafe { (*block).code = at.unwrap_or(0) };
+        self.blocks.set_code(names, at.unwrap_or(0));
     }
 
     /// Runs compiled code until it comes back.
@@ -111,6 +110,7 @@ impl<I: Isa> Cpu<I> {
             return Compiled::Head(std::ptr::null_mut());
         };
         let enter = jit.enter::<I>();
+        self.blocks.broken = false;
         if self.signal.limit(limit, self.signal_mask) {
             return Compiled::Head(std::ptr::null_mut());
         }

@@ -2,7 +2,7 @@
 //!
 //! It works on copies of ops and follows no pointer into the engine: what it
 //! builds in of addresses it was told. The vCPU's thread copies finished code
-//! into place, between two blocks, if the block is still there.
+//! into place, between two blocks, if all of them are still there.
 
 use super::Compiler;
 use std::fmt;
@@ -25,8 +25,8 @@ pub(super) type Work = Box<dyn FnOnce(&mut Compiler) -> Option<Vec<u8>> + Send>;
 
 /// The thread, and the ways to and from it.
 pub(super) struct Worker {
-    jobs: Option<Sender<(Name, Work)>>,
-    done: Receiver<(Name, Option<Vec<u8>>)>,
+    jobs: Option<Sender<(Vec<Name>, Work)>>,
+    done: Receiver<(Vec<Name>, Option<Vec<u8>>)>,
     finished: Arc<AtomicUsize>,
     asked: usize,
     taken: usize,
@@ -36,13 +36,13 @@ pub(super) struct Worker {
 impl Worker {
     /// Starts the thread; `None` where there can be none.
     pub fn start(mut compiler: Compiler) -> Option<Self> {
-        let (jobs, todo) = channel::<(Name, Work)>();
+        let (jobs, todo) = channel::<(Vec<Name>, Work)>();
         let (out, done) = channel();
         let finished = Arc::new(AtomicUsize::new(0));
         let count = finished.clone();
         let body = move || {
-            for (name, work) in todo {
-                if out.send((name, work(&mut compiler))).is_err() {
+            for (names, work) in todo {
+                if out.send((names, work(&mut compiler))).is_err() {
                     return;
                 }
                 count.fetch_add(1, Ordering::Release);
@@ -59,21 +59,21 @@ impl Worker {
             thread: Some(thread),
         })
     }
-    /// Asks for a block. Says `false` when too many wait.
-    pub fn ask(&mut self, name: Name, work: Work) -> bool {
+    /// Asks for a region of these blocks. Says `false` when too many wait.
+    pub fn ask(&mut self, names: Vec<Name>, work: Work) -> bool {
         if self.asked - self.taken >= MOST {
             return false;
         }
         let Some(jobs) = &self.jobs else {
             return false;
         };
-        let sent = jobs.send((name, work)).is_ok();
+        let sent = jobs.send((names, work)).is_ok();
         self.asked += usize::from(sent);
         sent
     }
-    /// A block that was finished, and its code.
+    /// A region that was finished, and its code.
     #[inline]
-    pub fn take(&mut self) -> Option<(Name, Option<Vec<u8>>)> {
+    pub fn take(&mut self) -> Option<(Vec<Name>, Option<Vec<u8>>)> {
         if self.finished.load(Ordering::Acquire) == self.taken {
             return None;
         }

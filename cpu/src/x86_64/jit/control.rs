@@ -12,13 +12,11 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, form: &Form) -> bool {
     let near = form.operands[0] == Operand::Immediate;
     match form.mnemonic {
         M::Jmp if near => {
-            l.settle();
             l.leave(0, op.imm);
             true
         }
         M::Call if near => {
             push_next(l, op);
-            l.settle();
             l.leave(0, op.imm);
             true
         }
@@ -35,7 +33,6 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, form: &Form) -> bool {
             if form.mnemonic == M::Call {
                 push_next(l, op);
             }
-            l.settle();
             l.indirect(target);
             true
         }
@@ -44,7 +41,6 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, form: &Form) -> bool {
             let target = l.load(sp, I64);
             canonical(l, target);
             l.set_at(RSP, sp.plus(8i64.wrapping_add(op.imm as i64)));
-            l.settle();
             l.indirect(target);
             true
         }
@@ -57,7 +53,6 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, form: &Form) -> bool {
             }
             let cc = code.condition_code() as u8 - 1;
             let taken = l.pending.condition(l, cc);
-            l.settle();
             l.branch(taken, op.imm);
             true
         }
