@@ -218,11 +218,11 @@ fn keep_bases(noise: &mut Noise, insn: u32) -> u32 {
 fn instruction(noise: &mut Noise, at: i64, n: i64, vectors: u64) -> u32 {
     let to = noise.below(n as u64) as i64 - at;
     let kind = if vectors == 1 {
-        noise.pick(&[40, 44])
+        noise.pick(&[40, 44, 49])
     } else if noise.once_in(vectors) {
-        noise.pick(&[38, 39, 40, 41, 41, 42])
+        noise.pick(&[38, 39, 40, 41, 42, 49, 49, 49])
     } else {
-        noise.below(49)
+        noise.below(51)
     };
     let insn = match kind {
         // Branches within the program.
@@ -292,6 +292,28 @@ fn instruction(noise: &mut Noise, at: i64, n: i64, vectors: u64) -> u32 {
                 (0x9e66_0000, 0x0001_03ff),
                 (0x9eae_0000, 0x0001_03ff),
                 (0x1e22_0000, 0x8041_03ff),
+                (0x1e20_0000, 0x805f_03ff),
+                (0x1e22_4000, 0x00c1_83ff),
+                (0x1f00_0000, 0x006f_bdef),
+                (0x1f00_0000, 0x006f_bdef),
+            ]);
+            return fill(noise, pattern, mask);
+        }
+        // Vectors of integers: three registers, two, immediates, lanes, permutations.
+        49 | 50 => {
+            let (pattern, mask) = noise.pick(&[
+                (0x0e20_0400, 0x60df_fbff),
+                (0x0e20_0400, 0x60df_fbff),
+                (0x0e20_0400, 0x60df_fbff),
+                (0x0e20_0800, 0x60c1_f3ff),
+                (0x0f00_0400, 0x607f_fbff),
+                (0x0f00_0400, 0x607f_fbff),
+                (0x0e30_0800, 0x60c1_f3ff),
+                (0x0e00_0400, 0x601f_7bff),
+                (0x5e00_0400, 0x001f_03ff),
+                (0x0e00_0800, 0x40df_73ff),
+                (0x2e00_0000, 0x401f_7bff),
+                (0x0f00_0400, 0x6007_f3ff),
             ]);
             return fill(noise, pattern, mask);
         }

@@ -268,8 +268,44 @@ fn instruction(noise: &mut Noise, code: &mut Vec<u8>, vectors: u64) -> Option<us
         if vectors == 1 {
             // Arithmetic of few registers.
             code.extend([noise.pick(&[0xf2, 0xf2, 0xf3, 0x66]), 0x0f]);
-            code.push(noise.pick(&[0x58, 0x59, 0x5c, 0x5e, 0x51, 0x2e, 0x2f]));
+            code.push(noise.pick(&[
+                0x58, 0x59, 0x5c, 0x5e, 0x51, 0x2e, 0x2f, 0x5a, 0x2c, 0x2a, 0x58, 0x59,
+            ]));
             code.push(0xc0 | any(noise) & 0x1b);
+            return None;
+        }
+        if noise.once_in(3) {
+            // Moves of lanes, shifts by an immediate, compares.
+            const LANES: [u8; 27] = [
+                0x60, 0x61, 0x62, 0x68, 0x69, 0x6a, 0x6c, 0x6d, 0x64, 0x65, 0x66, 0xea, 0xee, 0xd5,
+                0x12, 0x13, 0x16, 0x17, 0x14, 0x15, 0x70, 0x70, 0xc6, 0x71, 0x72, 0x73, 0x73,
+            ];
+            match noise.below(6) {
+                0 => {}
+                n => code.push([0x66, 0x66, 0x66, 0xf2, 0xf3][n as usize - 1]),
+            }
+            let form = noise.pick(&LANES);
+            let reg = noise.below(8) as u8;
+            if noise.once_in(8) {
+                // PALIGNR.
+                code.extend([0x0f, 0x3a, 0x0f]);
+                operand(noise, code, reg);
+                code.push(any(noise) & 0x3f);
+                return None;
+            }
+            code.extend([0x0f, form]);
+            match form {
+                0x71..=0x73 => {
+                    let kind = noise.pick(&[2, 3, 6, 7]);
+                    code.push(0xc0 | kind << 3 | reg);
+                    code.push(any(noise) & 0x4f);
+                }
+                0x70 | 0xc6 => {
+                    operand(noise, code, reg);
+                    code.push(any(noise));
+                }
+                _ => operand(noise, code, reg),
+            }
             return None;
         }
         const FORMS: [u8; 48] = [

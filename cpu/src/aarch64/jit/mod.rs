@@ -6,11 +6,13 @@ mod data;
 mod flags;
 mod mask;
 mod memory;
+mod number;
+mod simd;
 mod system;
 mod vector;
 
 pub use flags::{Pending, write_flags};
-pub(super) use vector::is_float;
+pub(super) use number::is_float;
 
 use super::regs::{SINK, ZERO};
 use super::{Aarch64, Code};

@@ -1,20 +1,12 @@
-//! Loads, stores and moves of V registers, scalar arithmetic and compares. No
-//! vector lives in a value beyond its op. Decoded ops are allowed to: CPACR_EL1
-//! was looked at then.
+//! Loads and stores of V registers. No vector lives in a value beyond its op.
+//! Decoded ops are allowed to: CPACR_EL1 was looked at then.
 
-use super::flags::WORDS;
-use super::{L, O, get, set};
-use crate::aarch64::fp::{Code as Fp, FLUSH, INEXACT, ROUNDING};
+use super::{L, O, get};
 use crate::aarch64::simd::Code as Simd;
 use crate::aarch64::state::Aarch64State;
-use crate::aarch64::{Code, sysreg};
 use crate::engine::jit::At;
-use crate::engine::jit::float::{self, Arithmetic, Tiny};
-use crate::engine::jit::sticky::NATIVE;
-use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::{
-    InstBuilder, Type, Value, types::F32, types::F64, types::I8, types::I8X16, types::I16,
-    types::I32, types::I64,
+    InstBuilder, Type, Value, types::I8, types::I8X16, types::I16, types::I32, types::I64,
 };
 use std::mem::offset_of;
 
@@ -68,7 +60,7 @@ pub(super) fn lower(l: &mut L<'_>, op: &O) -> bool {
         pair(l, op, va, (insn >> 30) + 2, is(Simd::LoadPair));
         write_back(l, op, index, moved);
     } else {
-        return scalar(l, op, insn);
+        return super::simd::lower(l, op) || super::number::lower(l, op, insn);
     }
     true
 }
@@ -78,7 +70,7 @@ fn single_size(insn: u32) -> u32 {
     if insn >> 23 & 1 != 0 { 4 } else { insn >> 30 }
 }
 
-fn place(register: u8) -> usize {
+pub(super) fn place(register: u8) -> usize {
     offset_of!(Aarch64State, v) + 16 * usize::from(register & 31)
 }
 
@@ -93,7 +85,7 @@ fn ty(size: u32) -> Type {
 }
 
 /// Sets the low 64 bits; the others are cleared.
-fn set_low(l: &mut L<'_>, register: u8, v: Value) {
+pub(super) fn set_low(l: &mut L<'_>, register: u8, v: Value) {
     let zero = l.constant(0);
     let v = if l.b.func.dfg.value_type(v) == I64 {
         v
@@ -155,140 +147,4 @@ fn pair(l: &mut L<'_>, op: &O, va: At, size: u32, is_load: bool) {
         set_low(l, op.a, first);
         set_low(l, op.c, second);
     }
-}
-
-fn scalar(l: &mut L<'_>, op: &O, insn: u32) -> bool {
-    let double = insn >> 22 & 3 == 1;
-    let (ty, number) = if double { (I64, F64) } else { (I32, F32) };
-    let is = |code: Fp| op.code == code as u16;
-    if is(Fp::Two) {
-        let kind = match insn >> 12 & 15 {
-            0 => Arithmetic::Mul,
-            1 => Arithmetic::Div,
-            2 => Arithmetic::Add,
-            3 => Arithmetic::Sub,
-            _ => return false,
-        };
-        arithmetic(l, op, kind, number);
-    } else if is(Fp::One) {
-        let n = l.state(ty, place(op.b));
-        let sign = 1u64 << (ty.bits() - 1);
-        match insn >> 15 & 63 {
-            1 => {
-                let v = l.b.ins().band_imm(n, !sign as i64);
-                set_low(l, op.a, v);
-            }
-            2 => {
-                let v = l.b.ins().bxor_imm(n, sign as i64);
-                set_low(l, op.a, v);
-            }
-            3 => arithmetic(l, op, Arithmetic::Sqrt, number),
-            _ => return false,
-        }
-    } else if is(Fp::Move) {
-        let n = l.state(ty, place(op.b));
-        set_low(l, op.a, n);
-    } else if is(Fp::Immediate) {
-        let v = l.constant(op.imm);
-        set_low(l, op.a, v);
-    } else if is(Fp::Select) {
-        let (n, m) = (l.state(ty, place(op.b)), l.state(ty, place(op.c)));
-        let holds = l.pending.holds(l, op.d);
-        let v = l.b.ins().select(holds, n, m);
-        set_low(l, op.a, v);
-    } else if is(Fp::ToGeneral) || is(Fp::FromGeneral) {
-        // The upper half has a type field of its own.
-        let (top, wide) = (insn >> 22 & 3 == 2, insn >> 31 != 0);
-        let ty = if wide { I64 } else { I32 };
-        let at = if top { 8 } else { 0 };
-        if is(Fp::ToGeneral) {
-            let v = l.state(ty, place(op.b) + at);
-            set(l, op.a, v);
-        } else {
-            let v = get(l, op.b, ty);
-            if top {
-                l.set_state(v, place(op.a) + at);
-            } else {
-                set_low(l, op.a, v);
-            }
-        }
-    } else if is(Fp::Compare) {
-        compare(l, op, number, insn & 8 != 0);
-    } else {
-        return false;
-    }
-    true
-}
-
-/// Whether an op is of floating point and vectors, or accesses FPSR or FPCR.
-pub(in crate::aarch64) fn is_float(op: &O) -> bool {
-    Code::of(op.code).is_none_or(|code| {
-        matches!(code, Code::Mrs | Code::Msr) && sysreg::plain_offset(op).is_none()
-    })
-}
-
-/// Leaves the op to its handler, and the rest of the block to the interpreter,
-/// where FPCR asks for what host arithmetic does not do.
-fn plain(l: &mut L<'_>) {
-    if l.assured {
-        return;
-    }
-    let v = l.state(I32, offset_of!(Aarch64State, fpcr));
-    let mut unusual = l.b.ins().band_imm(v, i64::from(ROUNDING | FLUSH));
-    if !NATIVE {
-        // As `host_arithmetic`.
-        let seen = l.state(I32, offset_of!(Aarch64State, fpsr));
-        let seen = l.b.ins().band_imm(seen, i64::from(INEXACT));
-        let unseen = l.b.ins().bxor_imm(seen, i64::from(INEXACT));
-        unusual = l.b.ins().bor(unusual, unseen);
-    }
-    l.unless(unusual);
-    l.assured = true;
-}
-
-fn arithmetic(l: &mut L<'_>, op: &O, kind: Arithmetic, ty: Type) {
-    plain(l);
-    let n = l.state(ty, place(op.b));
-    let m = match kind {
-        Arithmetic::Sqrt => n,
-        _ => l.state(ty, place(op.c)),
-    };
-    let (r, unusual) = float::arithmetic(&mut l.b, kind, n, m, Tiny::Before);
-    l.or_handler(unusual, |l| set_number(l, op.a, r));
-}
-
-/// Sets the lowest element; the others are cleared.
-fn set_number(l: &mut L<'_>, register: u8, v: Value) {
-    let zero = l.constant(0);
-    if l.b.func.dfg.value_type(v) == F32 {
-        l.set_state(zero, place(register));
-    }
-    l.set_state(v, place(register));
-    l.set_state(zero, place(register) + 8);
-}
-
-fn compare(l: &mut L<'_>, op: &O, ty: Type, with_zero: bool) {
-    plain(l);
-    let n = l.state(ty, place(op.b));
-    let m = if !with_zero {
-        l.state(ty, place(op.c))
-    } else if ty == F32 {
-        l.b.ins().f32const(0.0)
-    } else {
-        l.b.ins().f64const(0.0)
-    };
-    let unusual = float::unordered(&mut l.b, n, m);
-    l.or_handler(unusual, |l| {
-        let less = l.b.ins().fcmp(FloatCC::LessThan, n, m);
-        let other = l.b.ins().fcmp(FloatCC::NotEqual, n, m);
-        let less = l.b.ins().uextend(I64, less);
-        let sign = l.b.ins().ishl_imm(less, 63);
-        let zero = l.b.ins().uextend(I64, other);
-        let carry = l.b.ins().bxor_imm(less, 1);
-        let over = l.constant(0);
-        for (at, v) in WORDS.into_iter().zip([sign, zero, carry, over]) {
-            l.set_state(v, at);
-        }
-    });
-    l.pending = Default::default();
 }

@@ -36,6 +36,14 @@ pub enum Tiny {
     After,
 }
 
+/// Whether the host has a fused multiply-add that is one instruction.
+pub fn has_fused() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("fma");
+    #[cfg(not(target_arch = "x86_64"))]
+    return true;
+}
+
 /// A format: bits of the smallest normal number and of infinity, each without
 /// the sign and shifted up by one.
 struct Format {
@@ -149,6 +157,13 @@ pub fn not_native(b: &mut FunctionBuilder<'_>, r: Value, tiny: Tiny) -> Value {
             large(b, whole, &f)
         }
     }
+}
+
+/// Whether a number is a NaN or infinite; raises nothing.
+pub fn is_large(b: &mut FunctionBuilder<'_>, v: Value) -> Value {
+    let f = format(type_of(b, v));
+    let whole = bits(b, v);
+    large(b, whole, &f)
 }
 
 /// Whether bits are of a NaN or infinite.

@@ -8,6 +8,7 @@
 //! | `control` | mode and signals; atomic accesses |
 //! | `float` | host arithmetic in compiled code |
 //! | `sticky` | the flags it raises |
+//! | `lanes` | vectors as bytes |
 //! | `helpers` | what compiled code calls in the engine |
 //! | `calls` | which ops it calls there, counted |
 //! | `stubs` | how it calls them |
@@ -29,6 +30,7 @@ mod control;
 mod dispatch;
 pub mod float;
 mod helpers;
+pub mod lanes;
 mod lower;
 mod memory;
 mod region;

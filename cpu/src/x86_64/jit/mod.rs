@@ -6,6 +6,7 @@ mod control;
 mod divide;
 mod flags;
 mod form;
+mod integers;
 mod moves;
 mod sse;
 mod system;

@@ -58,13 +58,19 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, code: Code) -> bool {
             let v = l.state(I32, place(op.b));
             l.set_state(v, place(op.a));
         }
-        _ => return false,
+        Cvtsd2ss_xmm_xmmm64 if NATIVE => between(l, op, F64),
+        Cvtss2sd_xmm_xmmm32 if NATIVE => between(l, op, F32),
+        Cvttsd2si_r32_xmmm64 if NATIVE => to_integer(l, op, F64, I32),
+        Cvttsd2si_r64_xmmm64 if NATIVE => to_integer(l, op, F64, I64),
+        Cvttss2si_r32_xmmm32 if NATIVE => to_integer(l, op, F32, I32),
+        Cvttss2si_r64_xmmm32 if NATIVE => to_integer(l, op, F32, I64),
+        _ => return super::integers::lower(l, op, code),
     }
     true
 }
 
 /// Eight bytes of the source at a byte offset.
-fn quarter(l: &mut L<'_>, op: &O, at: usize, must_align: bool) -> Value {
+pub(super) fn quarter(l: &mut L<'_>, op: &O, at: usize, must_align: bool) -> Value {
     if op.e & MEM == 0 {
         return l.state(I64, place(op.b) + at);
     }
@@ -76,7 +82,7 @@ fn quarter(l: &mut L<'_>, op: &O, at: usize, must_align: bool) -> Value {
 }
 
 /// The second operand, whole.
-fn source(l: &mut L<'_>, op: &O, ty: Type) -> Value {
+pub(super) fn source(l: &mut L<'_>, op: &O, ty: Type) -> Value {
     if op.e & MEM == 0 {
         return l.state(ty, place(op.b));
     }
@@ -115,6 +121,18 @@ fn integers_of(code: Code) -> Option<(Type, Vector)> {
         Pcmpeqw_xmm_xmmm128 => (I16X8, |l, a, b| l.b.ins().icmp(IntCC::Equal, a, b)),
         Pcmpeqd_xmm_xmmm128 => (I32X4, |l, a, b| l.b.ins().icmp(IntCC::Equal, a, b)),
         Pminub_xmm_xmmm128 => (I8X16, |l, a, b| l.b.ins().umin(a, b)),
+        Pcmpgtb_xmm_xmmm128 => (I8X16, |l, a, b| {
+            l.b.ins().icmp(IntCC::SignedGreaterThan, a, b)
+        }),
+        Pcmpgtw_xmm_xmmm128 => (I16X8, |l, a, b| {
+            l.b.ins().icmp(IntCC::SignedGreaterThan, a, b)
+        }),
+        Pcmpgtd_xmm_xmmm128 => (I32X4, |l, a, b| {
+            l.b.ins().icmp(IntCC::SignedGreaterThan, a, b)
+        }),
+        Pminsw_xmm_xmmm128 => (I16X8, |l, a, b| l.b.ins().smin(a, b)),
+        Pmaxsw_xmm_xmmm128 => (I16X8, |l, a, b| l.b.ins().smax(a, b)),
+        Pmullw_xmm_xmmm128 => (I16X8, |l, a, b| l.b.ins().imul(a, b)),
         Pmaxub_xmm_xmmm128 => (I8X16, |l, a, b| l.b.ins().umax(a, b)),
         _ => return None,
     })
@@ -229,6 +247,33 @@ fn compare(l: &mut L<'_>, op: &O, ty: Type) {
         }
     });
     l.pending = Default::default();
+}
+
+/// Between the formats of numbers.
+fn between(l: &mut L<'_>, op: &O, from: Type) {
+    plain(l);
+    let v = operand(l, op, from);
+    let r = if from == F64 {
+        l.b.ins().fdemote(F32, v)
+    } else {
+        l.b.ins().fpromote(F64, v)
+    };
+    let unusual = float::not_native(&mut l.b, r, Tiny::After);
+    l.or_handler(unusual, |l| l.set_state(r, place(op.a)));
+}
+
+/// Truncates. What saturates or is no number is for the handler, which gives the
+/// indefinite value; zero may be a NaN.
+fn to_integer(l: &mut L<'_>, op: &O, from: Type, to: Type) {
+    plain(l);
+    let v = operand(l, op, from);
+    let not = float::is_large(&mut l.b, v);
+    let r = l.b.ins().fcvt_to_sint_sat(to, v);
+    let most = (1u64 << (to.bits() - 1)) - 1;
+    let over = l.b.ins().icmp_imm(IntCC::Equal, r, most as i64);
+    let unusual = l.b.ins().bor(not, over);
+    l.unless(unusual);
+    write(l, op.a, r);
 }
 
 fn from_integer(l: &mut L<'_>, op: &O, ty: Type, to: Type) {
