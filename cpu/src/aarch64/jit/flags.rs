@@ -163,7 +163,16 @@ impl Pending {
                 _ => {}
             }
         }
-        let [n, z, c, v] = self.words(l);
+        // Of the state only what is needed is loaded.
+        let words = (!matches!(self, Self::Stored)).then(|| self.words(l));
+        let zero = |l: &mut L<'_>, cc, index: usize| {
+            let word = match words {
+                Some(words) => words[index],
+                None => l.state(I64, WORDS[index]),
+            };
+            l.b.ins().icmp_imm(cc, word, 0)
+        };
+        let [n, z, c, v] = [0, 1, 2, 3];
         let base = match cond >> 1 {
             0 => zero(l, Equal, z),
             1 => zero(l, NotEqual, c),
@@ -174,7 +183,7 @@ impl Pending {
                 l.b.ins().band(c, z)
             }
             pair => {
-                let n = l.b.ins().ushr_imm(n, 63);
+                let (n, v) = (zero(l, SignedLessThan, n), zero(l, NotEqual, v));
                 let same = compare(l, Equal, n, v);
                 if pair == 5 {
                     same

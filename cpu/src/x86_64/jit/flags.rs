@@ -294,31 +294,48 @@ impl Pending {
             (4, Some(r)) => return against_zero(l, IntCC::SignedLessThan, r, negate),
             _ => {}
         }
-        let [zero, sign, carry] = self.words(l);
+        // Of the state only what is needed is loaded.
+        let words = (!matches!(self, Self::Stored)).then(|| self.words(l));
+        let word = |l: &mut L<'_>, n: usize| match words {
+            Some(words) => words[n],
+            None => l.state(I64, [ZERO, SIGN, CARRY][n]),
+        };
         let test = |l: &mut L<'_>, v| against_zero(l, IntCC::SignedLessThan, v, false);
         let of = |l: &mut L<'_>| {
+            let carry = word(l, 2);
             let up = l.b.ins().ishl_imm(carry, 1);
             l.b.ins().bxor(carry, up)
         };
+        let cf = |l: &mut L<'_>| {
+            let carry = word(l, 2);
+            test(l, carry)
+        };
         let less = |l: &mut L<'_>| {
-            let of = of(l);
+            let (sign, of) = (word(l, 1), of(l));
             let differs = l.b.ins().bxor(sign, of);
             test(l, differs)
         };
-        let zf = |l: &mut L<'_>| against_zero(l, IntCC::Equal, zero, false);
+        let zf = |l: &mut L<'_>| {
+            let zero = word(l, 0);
+            against_zero(l, IntCC::Equal, zero, false)
+        };
         let base = match cc >> 1 {
             0 => {
                 let of = of(l);
                 test(l, of)
             }
-            1 => test(l, carry),
+            1 => cf(l),
             2 => zf(l),
             3 => {
-                let (cf, zf) = (test(l, carry), zf(l));
+                let (cf, zf) = (cf(l), zf(l));
                 l.b.ins().bor(cf, zf)
             }
-            4 => test(l, sign),
+            4 => {
+                let sign = word(l, 1);
+                test(l, sign)
+            }
             5 => {
+                let sign = word(l, 1);
                 let low = l.b.ins().ireduce(I8, sign);
                 let ones = l.b.ins().popcnt(low);
                 let odd = l.b.ins().band_imm(ones, 1);

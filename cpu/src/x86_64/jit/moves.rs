@@ -5,7 +5,11 @@ use super::form::{Form, Operand};
 use super::{L, O, address, immediate, int, offset, read, write};
 use crate::x86_64::operand::MEM;
 use cranelift_codegen::ir::{InstBuilder, Value, types::I64};
-use iced_x86::{Code, Mnemonic};
+use iced_x86::{Code, ConditionCode, Mnemonic, OpCodeTableKind};
+
+// Opcodes behind 0F, without their condition.
+const CMOV: u32 = 0x40;
+const SET: u32 = 0x90;
 
 const RSP: u8 = 4;
 const RBP: u8 = 5;
@@ -170,15 +174,14 @@ fn conditional(l: &mut L<'_>, op: &O, form: &Form) -> bool {
     let Ok(code) = Code::try_from(usize::from(op.code)) else {
         return false;
     };
-    let cc = code.condition_code() as u8;
-    if cc == 0 {
+    let info = code.op_code();
+    if code.condition_code() == ConditionCode::None || info.table() != OpCodeTableKind::T0F {
         return false;
     }
-    let cc = cc - 1;
+    let cc = info.op_code() as u8 & 15;
     let [to, from, _] = form.operands;
-    let name = form.mnemonic;
-    match to {
-        Operand::Register(r, bytes @ 2..) if is_cmov(name) => {
+    match (info.op_code() & 0xf0, to) {
+        (CMOV, Operand::Register(r, bytes @ 2..)) => {
             let Some(v) = source(l, op, from, bytes) else {
                 return false;
             };
@@ -188,12 +191,12 @@ fn conditional(l: &mut L<'_>, op: &O, form: &Form) -> bool {
             write(l, r, v);
             true
         }
-        Operand::Register(r, 1) if is_set(name) => {
+        (SET, Operand::Register(r, 1)) => {
             let holds = l.pending.condition(l, cc);
             write(l, r, holds);
             true
         }
-        Operand::Memory(_) if is_set(name) && op.e & MEM != 0 => {
+        (SET, Operand::Memory(_)) if op.e & MEM != 0 => {
             let holds = l.pending.condition(l, cc);
             let at = address(l, op);
             l.store(at, holds);
@@ -201,49 +204,4 @@ fn conditional(l: &mut L<'_>, op: &O, form: &Form) -> bool {
         }
         _ => false,
     }
-}
-
-fn is_cmov(name: Mnemonic) -> bool {
-    use Mnemonic::*;
-    matches!(
-        name,
-        Cmovo
-            | Cmovno
-            | Cmovb
-            | Cmovae
-            | Cmove
-            | Cmovne
-            | Cmovbe
-            | Cmova
-            | Cmovs
-            | Cmovns
-            | Cmovp
-            | Cmovnp
-            | Cmovl
-            | Cmovge
-            | Cmovle
-            | Cmovg
-    )
-}
-
-fn is_set(name: Mnemonic) -> bool {
-    use Mnemonic::*;
-    matches!(
-        name,
-        Seto | Setno
-            | Setb
-            | Setae
-            | Sete
-            | Setne
-            | Setbe
-            | Seta
-            | Sets
-            | Setns
-            | Setp
-            | Setnp
-            | Setl
-            | Setge
-            | Setle
-            | Setg
-    )
 }
