@@ -7,6 +7,7 @@ use crate::aarch64::fp::{Code as Fp, FLUSH, INEXACT, ROUNDING};
 use crate::aarch64::state::Aarch64State;
 use crate::aarch64::{Code, sysreg};
 use crate::engine::jit::float::{self, Arithmetic, Tiny};
+use crate::engine::jit::lanes::alone;
 use crate::engine::jit::sticky::NATIVE;
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{
@@ -181,12 +182,8 @@ fn arithmetic(l: &mut L<'_>, op: &O, kind: Arithmetic, ty: Type) {
 
 /// Sets the lowest element; the others are cleared.
 fn set_number(l: &mut L<'_>, register: u8, v: Value) {
-    let zero = l.constant(0);
-    if l.b.func.dfg.value_type(v) == F32 {
-        l.set_state(zero, place(register));
-    }
+    let v = alone(&mut l.b, v);
     l.set_state(v, place(register));
-    l.set_state(zero, place(register) + 8);
 }
 
 fn compare(l: &mut L<'_>, op: &O, ty: Type, with_zero: bool) {

@@ -5,6 +5,7 @@ use super::{L, O, get};
 use crate::aarch64::simd::Code as Simd;
 use crate::aarch64::state::Aarch64State;
 use crate::engine::jit::At;
+use crate::engine::jit::lanes::alone;
 use cranelift_codegen::ir::{
     InstBuilder, Type, Value, types::I8, types::I8X16, types::I16, types::I32, types::I64,
 };
@@ -86,14 +87,13 @@ fn ty(size: u32) -> Type {
 
 /// Sets the low 64 bits; the others are cleared.
 pub(super) fn set_low(l: &mut L<'_>, register: u8, v: Value) {
-    let zero = l.constant(0);
     let v = if l.b.func.dfg.value_type(v) == I64 {
         v
     } else {
         l.b.ins().uextend(I64, v)
     };
+    let v = alone(&mut l.b, v);
     l.set_state(v, place(register));
-    l.set_state(zero, place(register) + 8);
 }
 
 fn addresses(l: &mut L<'_>, op: &O, index: Index) -> (At, At) {

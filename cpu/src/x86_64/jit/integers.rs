@@ -1,7 +1,7 @@
 //! Integer operations on XMM registers that move lanes or shift them, and moves of
 //! halves.
 
-use super::sse::{quarter, source};
+use super::sse::{quarter, set_half, source};
 use super::vector::place;
 use super::{L, O, address};
 use crate::engine::jit::float::cast;
@@ -52,13 +52,13 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, code: Code) -> bool {
         Psrlw_xmm_imm8 => shift(l, op, I16X8, |l, v, by| l.b.ins().ushr_imm(v, by)),
         Psrld_xmm_imm8 => shift(l, op, I32X4, |l, v, by| l.b.ins().ushr_imm(v, by)),
         Psrlq_xmm_imm8 => shift(l, op, I64X2, |l, v, by| l.b.ins().ushr_imm(v, by)),
-        Movhps_xmm_m64 | Movhpd_xmm_m64 => half(l, op, 8),
+        Movhps_xmm_m64 | Movhpd_xmm_m64 => half(l, op, 1),
         Movlps_xmm_m64 | Movlpd_xmm_m64 => half(l, op, 0),
         Movhps_m64_xmm | Movhpd_m64_xmm if memory => store_half(l, op, 8),
         Movlps_m64_xmm | Movlpd_m64_xmm if memory => store_half(l, op, 0),
         Movhlps_xmm_xmm => {
             let v = quarter(l, op, 8, false);
-            l.set_state(v, place(op.a));
+            set_half(l, op.a, v, 0);
         }
         _ => return false,
     }
@@ -104,10 +104,10 @@ fn shift(l: &mut L<'_>, op: &O, ty: Type, f: fn(&mut L<'_>, Value, i64) -> Value
     l.set_state(v, place(op.a));
 }
 
-fn half(l: &mut L<'_>, op: &O, at: usize) {
+fn half(l: &mut L<'_>, op: &O, which: u8) {
     let va = address(l, op);
     let v = l.load(va, I64);
-    l.set_state(v, place(op.a) + at);
+    set_half(l, op.a, v, which);
 }
 
 fn store_half(l: &mut L<'_>, op: &O, at: usize) {

@@ -5,6 +5,7 @@ use super::flags::{CARRY, SIGN, ZERO};
 use super::vector::{aligned, place};
 use super::{L, O, address, read, write};
 use crate::engine::jit::float::{self, Arithmetic, Tiny};
+use crate::engine::jit::lanes::{alone, whole};
 use crate::engine::jit::sticky::NATIVE;
 use crate::x86_64::operand::MEM;
 use crate::x86_64::sse::float::{PE, PM, RC};
@@ -42,21 +43,22 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, code: Code) -> bool {
         }
         Punpcklqdq_xmm_xmmm128 | Unpcklpd_xmm_xmmm128 | Movlhps_xmm_xmm => {
             let v = quarter(l, op, 0, true);
-            l.set_state(v, place(op.a) + 8);
+            set_half(l, op.a, v, 1);
         }
         Punpckhqdq_xmm_xmmm128 | Unpckhpd_xmm_xmmm128 => {
             let high = quarter(l, op, 8, true);
             let low = l.state(I64, place(op.a) + 8);
-            l.set_state(low, place(op.a));
-            l.set_state(high, place(op.a) + 8);
+            let low = alone(&mut l.b, low);
+            let v = l.b.ins().insertlane(low, high, 1);
+            l.set_state(v, place(op.a));
         }
         Movsd_xmm_xmmm64 if op.e & MEM == 0 => {
-            let v = l.state(I64, place(op.b));
-            l.set_state(v, place(op.a));
+            let v = l.state(F64, place(op.b));
+            set_number(l, op.a, v);
         }
         Movss_xmm_xmmm32 if op.e & MEM == 0 => {
-            let v = l.state(I32, place(op.b));
-            l.set_state(v, place(op.a));
+            let v = l.state(F32, place(op.b));
+            set_number(l, op.a, v);
         }
         Cvtsd2ss_xmm_xmmm64 if NATIVE => between(l, op, F64),
         Cvtss2sd_xmm_xmmm32 if NATIVE => between(l, op, F32),
@@ -67,6 +69,13 @@ pub(super) fn lower(l: &mut L<'_>, op: &O, code: Code) -> bool {
         _ => return super::integers::lower(l, op, code),
     }
     true
+}
+
+/// Sets half of a register.
+pub(super) fn set_half(l: &mut L<'_>, register: u8, v: Value, which: u8) {
+    let old = l.state(I64X2, place(register));
+    let v = l.b.ins().insertlane(old, v, which);
+    l.set_state(v, place(register));
 }
 
 /// Eight bytes of the source at a byte offset.
@@ -223,7 +232,19 @@ fn arithmetic(l: &mut L<'_>, op: &O, kind: Arithmetic, ty: Type) {
         _ => l.state(ty, place(op.a)),
     };
     let (r, unusual) = float::arithmetic(&mut l.b, kind, a, b, Tiny::After);
-    l.or_handler(unusual, |l| l.set_state(r, place(op.a)));
+    l.or_handler(unusual, |l| set_number(l, op.a, r));
+}
+
+/// Sets the lowest lane, or all of a register.
+fn set_number(l: &mut L<'_>, register: u8, r: Value) {
+    let ty = l.b.func.dfg.value_type(r);
+    let r = if ty.is_vector() {
+        r
+    } else {
+        let old = l.state(whole(ty), place(register));
+        l.b.ins().insertlane(old, r, 0)
+    };
+    l.set_state(r, place(register));
 }
 
 /// ZF, PF and CF as [`crate::x86_64::LazyFlags::set_zpc`] sets them.
@@ -259,7 +280,7 @@ fn between(l: &mut L<'_>, op: &O, from: Type) {
         l.b.ins().fpromote(F64, v)
     };
     let unusual = float::not_native(&mut l.b, r, Tiny::After);
-    l.or_handler(unusual, |l| l.set_state(r, place(op.a)));
+    l.or_handler(unusual, |l| set_number(l, op.a, r));
 }
 
 /// Truncates. What saturates or is no number is for the handler, which gives the
@@ -285,5 +306,5 @@ fn from_integer(l: &mut L<'_>, op: &O, ty: Type, to: Type) {
         l.load(va, ty)
     };
     let v = l.b.ins().fcvt_from_sint(to, v);
-    l.set_state(v, place(op.a));
+    set_number(l, op.a, v);
 }

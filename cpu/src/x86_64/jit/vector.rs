@@ -3,6 +3,7 @@
 
 use super::{L, O, address, read, write};
 use crate::engine::jit::At;
+use crate::engine::jit::lanes::alone;
 use crate::x86_64::operand::MEM;
 use crate::x86_64::state::X86State;
 use cranelift_codegen::ir::{InstBuilder, Value, types::I8X16, types::I32, types::I64};
@@ -77,9 +78,8 @@ pub(super) fn lower(l: &mut L<'_>, op: &O) -> bool {
 
 /// Sets the low half; the high half is cleared.
 fn set_low(l: &mut L<'_>, register: u8, v: Value) {
-    let zero = l.constant(0);
+    let v = alone(&mut l.b, v);
     l.set_state(v, place(register));
-    l.set_state(zero, place(register) + 8);
 }
 
 pub(super) fn aligned(l: &mut L<'_>, at: At) {
