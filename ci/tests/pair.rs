@@ -65,7 +65,13 @@ fn loss_matrix_lockstep_ideal() {
 /// Every block compiled when it is entered first.
 #[test]
 fn loss_matrix_compiled_at_once() {
-    matrix_under(&["env", "VMM_JIT=1"], "lockstep", "ideal", 5);
+    matrix_under(&["env", "VMM_JIT=1"], "lockstep", "ideal", 30);
+}
+
+/// The same with a thread for each guest.
+#[test]
+fn loss_matrix_compiled_at_once_free() {
+    matrix_under(&["env", "VMM_JIT=1"], "free", "ideal", 30);
 }
 
 #[test]
