@@ -61,6 +61,7 @@ impl Signal {
     /// whatever may have to be looked at before sets it to zero, so that a block
     /// head looks at one number. Says whether a bit of `mask` is set: the limit
     /// may be gone by then.
+    #[cfg(feature = "jit")]
     #[inline(always)]
     pub(crate) fn limit(&self, limit: u64, mask: u32) -> bool {
         if self.limit.load(Ordering::Relaxed) != limit {

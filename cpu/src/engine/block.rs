@@ -367,15 +367,14 @@ impl<I: Isa> BlockCache<I> {
         {
             block.incoming.push((old.from, old.which));
         }
-        Link {
-            va: to_va,
-            #[cfg(feature = "jit")]
-            code: self.ways_back.link,
-            to,
-            epoch: self.epochs[kind as usize],
-            kind,
-            ..old
+        let epoch = self.epochs[kind as usize];
+        let mut link = old;
+        (link.va, link.to, link.epoch, link.kind) = (to_va, to, epoch, kind);
+        #[cfg(feature = "jit")]
+        {
+            link.code = self.ways_back.link;
         }
+        link
     }
     fn fetch_bit(va: u64) -> (usize, u64) {
         let hash = (va >> 12).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52;
