@@ -128,12 +128,12 @@ impl Isa for Aarch64 {
     }
     #[cfg(feature = "jit")]
     #[inline(always)]
-    fn leave_compiled(s: &mut Aarch64State) {
+    fn end_floats(s: &mut Aarch64State) {
         s.fpsr |= fp::status(sticky::raised());
     }
     #[cfg(feature = "jit")]
     #[inline(always)]
-    fn enter_compiled(s: &Aarch64State) {
+    fn begin_floats(s: &Aarch64State) {
         if fp::status(sticky::raised()) & !s.fpsr != 0 {
             sticky::clear();
         }

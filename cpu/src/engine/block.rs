@@ -12,6 +12,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 
+/// The code of the marker behind a block that no instruction ends.
+pub(super) const END: u16 = u16::MAX;
+/// The code of the op in front of an instruction that crosses a page.
+pub(super) const GUARD: u16 = u16::MAX - 1;
+
 /// Most instructions of one block.
 pub const MAX_BLOCK_OPS: usize = 64;
 
@@ -110,6 +115,8 @@ pub struct BlockBuilder<I: Isa> {
     bytes: usize,
     ended: bool,
     most: usize,
+    /// Ops in front that are no instructions.
+    guards: usize,
     /// Mode the block is decoded for.
     pub mode: u8,
 }
@@ -121,12 +128,13 @@ impl<I: Isa> BlockBuilder<I> {
             bytes: 0,
             ended: false,
             most,
+            guards: 0,
             mode,
         }
     }
     /// Whether no more ops fit.
     pub fn is_full(&self) -> bool {
-        self.ended || self.ops.len() >= self.most
+        self.ended || self.len() >= self.most
     }
     /// Byte offset of the next instruction from the start of the block.
     pub fn offset(&self) -> usize {
@@ -134,16 +142,23 @@ impl<I: Isa> BlockBuilder<I> {
     }
     /// Instructions so far.
     pub fn len(&self) -> usize {
-        self.ops.len()
+        self.ops.len() - self.guards
     }
     /// Whether there is no instruction yet.
     pub fn is_empty(&self) -> bool {
-        self.ops.is_empty()
+        self.len() == 0
+    }
+    /// Puts an op in front of the first instruction that has to let it run. Where
+    /// it does not, it counts as that instruction.
+    pub(super) fn guard(&mut self, mut op: Op<I>) {
+        op.n = 1;
+        self.guards += 1;
+        self.ops.insert(0, op);
     }
     /// Appends an instruction of `len` bytes.
     pub fn push(&mut self, mut op: Op<I>, len: usize) {
         op.off = self.bytes as u16;
-        op.n = self.ops.len() as u16 + 1;
+        op.n = self.len() as u16 + 1;
         op.len = len as u8;
         self.bytes += len;
         self.ops.push(op);
@@ -155,9 +170,9 @@ impl<I: Isa> BlockBuilder<I> {
         self.ended = true;
     }
     fn finish(mut self, pa: u64) -> Block<I> {
-        let n = self.ops.len() as u16;
+        let n = self.len() as u16;
         if !self.ended {
-            let mut end = Op::new(u16::MAX, end_of_block::<I> as _);
+            let mut end = Op::new(END, end_of_block::<I> as _);
             end.off = self.bytes as u16;
             end.n = n;
             self.ops.push(end);
@@ -457,7 +472,7 @@ impl<I: Isa> BlockCache<I> {
         self.unlink(index, &mut block);
         block.dead = true;
         // The block may be running: what is left of it must not.
-        // The end marker is no instruction and does not count as one.
+        // Guard and end marker are no instructions and do not count as such.
         for op in block.ops.iter().filter(|op| op.len != 0) {
             op.run.set(stale::<I>);
         }
@@ -473,6 +488,23 @@ impl<I: Isa> BlockCache<I> {
         self.pages.clear();
         self.epochs = self.epochs.map(|epoch| epoch.wrapping_add(1).max(1));
         self.jumps.fill(NO_JUMP);
+    }
+    /// Drops the block that begins with this op; it may be running.
+    pub fn drop_block(&mut self, first: *const Op<I>) {
+        let is_it = |slot: &Option<Box<Block<I>>>| {
+            let block = slot.as_ref();
+            block.is_some_and(|block| std::ptr::eq(block.ops.as_ptr(), first))
+        };
+        let Some(index) = self.slots.iter().position(is_it) else {
+            return;
+        };
+        let index = index as u32;
+        // The next store to a page without blocks lifts its protection.
+        self.pages.retain(|_, page| {
+            page.blocks.retain(|&other| other != index);
+            !page.blocks.is_empty()
+        });
+        self.kill(index);
     }
     /// Guest code at `pa` was overwritten. Says whether the page holds no more
     /// blocks. `len` is within the page.

@@ -1,15 +1,12 @@
 //! One emulated vCPU.
 
 use super::block::{BlockCache, EPOCH_LOW};
-use super::run::Crossing;
-use super::{Flow, IoLog, Isa, PhysMap, Tlb};
+use super::{Block, Flow, IoLog, Isa, PhysMap, Tlb};
 
 use crate::{Clock, Signal, VmExit};
 use bus::{GuestRam, SimTime};
 use std::fmt;
 use std::sync::Arc;
-
-pub(super) const CROSSING_SLOTS: usize = 256;
 
 /// One emulated vCPU: guest-visible state, and caches that are rebuilt.
 pub struct Cpu<I: Isa> {
@@ -40,7 +37,8 @@ pub struct Cpu<I: Isa> {
     pub(super) block_va: u64,
     pub(super) icount: u64,
     pub(super) clock: Clock,
-    pub(super) crossing: Vec<Option<Crossing<I>>>,
+    /// The block for where no instruction can be fetched; made when it is needed.
+    pub(super) no_code: Option<Box<Block<I>>>,
     #[cfg(feature = "jit")]
     pub(super) shared: super::jit::Shared,
     #[cfg(feature = "jit")]
@@ -79,7 +77,7 @@ impl<I: Isa> Cpu<I> {
             block_va: 0,
             icount: 0,
             clock,
-            crossing: (0..CROSSING_SLOTS).map(|_| None).collect(),
+            no_code: None,
             slice: 20_000,
             #[cfg(feature = "jit")]
             shared: super::jit::Shared::default(),
@@ -195,10 +193,6 @@ impl<I: Isa> Cpu<I> {
     /// Forgets all decoded blocks.
     pub fn flush_blocks(&mut self) {
         self.blocks.drop_all();
-        // One of these may be running: it stays until the next is decoded.
-        for crossing in self.crossing.iter_mut().flatten() {
-            crossing.forget();
-        }
     }
     /// Numbers for benchmarks and reports.
     pub fn stats(&self) -> EngineStats {

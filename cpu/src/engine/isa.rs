@@ -96,13 +96,14 @@ pub trait Isa: Sized + 'static {
     /// floating-point numbers.
     #[cfg(feature = "jit")]
     fn is_float(op: &super::Op<Self>) -> bool;
-    /// Adds to the state what compiled code left in the host, before anything
-    /// else may look at it or compute; see [`super::jit::sticky`].
+    /// Makes the host ready to collect floating-point flags; see
+    /// [`super::jit::sticky`].
     #[cfg(feature = "jit")]
-    fn leave_compiled(state: &mut Self::State);
-    /// Makes the host ready for compiled code.
+    fn begin_floats(state: &Self::State);
+    /// Adds to the state what the host collected, before anything else may look at
+    /// it or compute.
     #[cfg(feature = "jit")]
-    fn enter_compiled(state: &Self::State);
+    fn end_floats(state: &mut Self::State);
     /// Writes pending flags to the state. Uses the values in `pending` alone.
     #[cfg(feature = "jit")]
     fn store_flags(to: &mut super::jit::Lower<'_, Self>, pending: Self::Pending);

@@ -5,6 +5,7 @@
 //! | `isa` | what an instruction set has to say |
 //! | `op` | a decoded instruction, and how control goes on after it |
 //! | `block` | cache of decoded blocks, links between them, self-modifying code |
+//! | `crossing` | instructions that cross into the next page |
 //! | `tlb` | soft TLB |
 //! | `phys` | guest physical memory as the CPU sees it |
 //! | `mem` | guest loads and stores |
@@ -16,6 +17,7 @@
 mod atomic;
 mod block;
 mod cpu;
+mod crossing;
 mod io;
 mod isa;
 #[cfg(feature = "jit")]

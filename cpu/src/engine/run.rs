@@ -4,7 +4,6 @@
 #![allow(unsafe_code)]
 
 use super::block::{BlockBuilder, EPOCH_ALWAYS, Link, MAX_BLOCK_OPS};
-use super::cpu::CROSSING_SLOTS;
 use super::tlb::MMIO;
 use super::{Access, Block, Cpu, Decoded, Flow, Isa, Op, PAGE_MASK, PAGE_SIZE};
 use crate::{Signal, VmEntry, VmExit};
@@ -12,8 +11,6 @@ use bus::SimTime;
 
 /// Bytes looked at for one block.
 const WINDOW: usize = 512;
-/// Most bytes of one instruction of any instruction set.
-const LONGEST: usize = 16;
 
 enum Stop {
     Limit,
@@ -21,22 +18,7 @@ enum Stop {
     Exit(VmExit),
 }
 
-/// The block of an instruction that crosses a page.
-pub(super) struct Crossing<I: Isa> {
-    pc: u64,
-    bytes: [u8; LONGEST],
-    len: usize,
-    block: Box<Block<I>>,
-}
-
-impl<I: Isa> Crossing<I> {
-    /// Makes it match nothing.
-    pub(super) fn forget(&mut self) {
-        self.block.mode = u8::MAX;
-    }
-}
-
-/// The block to run next: in the cache, or one that crosses a page.
+/// The block to run next: in the cache, or [`Cpu::no_code`].
 pub(super) type BlockPtr<I> = *mut Block<I>;
 
 /// Where compiled code came back.
@@ -316,55 +298,15 @@ impl<I: Isa> Cpu<I> {
         self.fetch_block(pc)
     }
 
-    /// The instruction at `pc`, if it crosses into the next page, was decoded
-    /// before, both pages are in the TLB and the bytes are still the same.
-    #[inline]
-    fn known_crossing(&mut self, pc: u64) -> Option<BlockPtr<I>> {
-        let left = PAGE_SIZE - (pc & (PAGE_SIZE - 1));
-        if left >= I::MAX_LEN as u64 {
-            return None;
-        }
-        let va = I::canonical(&self.s, pc);
-        let page = va & PAGE_MASK;
-        let next = page.wrapping_add(PAGE_SIZE);
-        let [first, second] = [page, next].map(|va| *self.tlb.entry(va, self.mode));
-        if first.exec != page || second.exec != next {
-            return None;
-        }
-        let mode = self.mode;
-        let slot = Self::crossing_slot(pc);
-        let known = self.crossing[slot].as_mut()?;
-        if known.pc != pc || known.block.mode != mode || known.len as u64 <= left {
-            return None;
-        }
-        // SAFETY: the tags match, so the addends lead to the host copies of both
-        // pages; these are the last and the first bytes of a page.
-        let (end, start) = unsafe {
-            let end = next.wrapping_sub(LONGEST as u64).wrapping_add(first.addend);
-            let start = next.wrapping_add(second.addend);
-            (
-                (end as *const u128).read_unaligned(),
-                (start as *const u128).read_unaligned(),
-            )
-        };
-        let bits = 8 * left as u32;
-        let seen = end >> (u128::BITS - bits) | start << bits;
-        let unlike = seen ^ u128::from_le_bytes(known.bytes);
-        (unlike << (8 * (LONGEST - known.len)) == 0).then_some(&raw mut *known.block)
-    }
-
     #[inline(never)]
     fn fetch_block(&mut self, pc: u64) -> Result<BlockPtr<I>, Flow> {
-        if let Some(block) = self.known_crossing(pc) {
-            return Ok(block);
-        }
         let mode = self.mode;
         let entry = self.translate(pc, Access::Fetch, mode)?;
         let va = I::canonical(&self.s, pc);
         if entry.exec & MMIO != 0 {
             // Code outside RAM is not worth an exit for each instruction: the
             // instruction set sees bytes that decode to nothing.
-            return Ok(self.decode_crossing(pc, &[], 0));
+            return Ok(self.no_code());
         }
         let host = va.wrapping_add(entry.addend);
         let pa = self.physical_of_host(host);
@@ -383,7 +325,10 @@ impl<I: Isa> Cpu<I> {
         };
         let mut builder = BlockBuilder::new(mode, MAX_BLOCK_OPS);
         if I::decode(self, pc, bytes, &mut builder) == Decoded::NeedMore || builder.is_empty() {
-            return self.fetch_crossing(pc, bytes, pa);
+            match self.decode_crossing(pc, bytes)? {
+                Some(crossing) => builder = crossing,
+                None => return Ok(self.no_code()),
+            }
         }
         let (index, first) = self.blocks.insert(builder.into_block(pa));
         if first {
@@ -396,62 +341,15 @@ impl<I: Isa> Cpu<I> {
             .map_or(std::ptr::null_mut(), |block| block))
     }
 
-    /// The instruction at `pc` crosses into the next page, whose mapping and
-    /// bytes may change on their own: such a block is used again only where
-    /// the bytes are still the same.
-    fn fetch_crossing(&mut self, pc: u64, start: &[u8], pa: u64) -> Result<BlockPtr<I>, Flow> {
-        let mut bytes = [0u8; LONGEST * 2];
-        let have = start.len().min(LONGEST);
-        bytes[..have].copy_from_slice(&start[..have]);
-        let next_page = (pc & PAGE_MASK).wrapping_add(PAGE_SIZE);
-        let entry = self.translate(next_page, Access::Fetch, self.mode)?;
-        let mut len = have;
-        if entry.exec & MMIO == 0 {
-            let host = I::canonical(&self.s, next_page).wrapping_add(entry.addend);
-            // SAFETY: at least a page lies at `host`.
-            unsafe {
-                std::ptr::copy_nonoverlapping(
-                    host as *const u8,
-                    bytes[have..].as_mut_ptr(),
-                    LONGEST,
-                )
-            };
-            len += LONGEST;
-        }
-        Ok(self.decode_crossing(pc, &bytes[..len.min(I::MAX_LEN)], pa))
-    }
-
-    fn crossing_slot(pc: u64) -> usize {
-        (pc >> 12) as usize % CROSSING_SLOTS
-    }
-
-    fn decode_crossing(&mut self, pc: u64, bytes: &[u8], pa: u64) -> BlockPtr<I> {
-        let slot = Self::crossing_slot(pc);
+    /// The block for where no instruction can be fetched.
+    fn no_code(&mut self) -> BlockPtr<I> {
         let mode = self.mode;
-        let known =
-            |c: &Crossing<I>| c.pc == pc && c.block.mode == mode && c.bytes[..c.len] == *bytes;
-        if !self.crossing[slot].as_ref().is_some_and(known) {
-            // One instruction only: what follows lies in the next page.
+        let block = self.no_code.get_or_insert_with(|| {
             let mut builder = BlockBuilder::new(mode, 1);
-            let decoded = I::decode(self, pc, bytes, &mut builder);
-            if decoded == Decoded::NeedMore || builder.is_empty() {
-                builder = BlockBuilder::new(mode, 1);
-                builder.push_last(Op::new(u16::MAX, no_code::<I> as _), 0);
-            }
-            let block = builder.into_block(pa);
-            let mut kept = [0; LONGEST];
-            let len = bytes.len().min(LONGEST);
-            kept[..len].copy_from_slice(&bytes[..len]);
-            self.crossing[slot] = Some(Crossing {
-                pc,
-                bytes: kept,
-                len,
-                block,
-            });
-        }
-        self.crossing[slot]
-            .as_mut()
-            .map_or(std::ptr::null_mut(), |c| &mut *c.block)
+            builder.push_last(Op::new(u16::MAX, no_code::<I> as _), 0);
+            builder.into_block(0)
+        });
+        &raw mut **block
     }
 
     fn physical_of_host(&self, host: u64) -> u64 {

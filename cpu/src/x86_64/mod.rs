@@ -113,12 +113,12 @@ impl Isa for X86 {
     }
     #[cfg(feature = "jit")]
     #[inline(always)]
-    fn leave_compiled(s: &mut X86State) {
+    fn end_floats(s: &mut X86State) {
         s.mxcsr |= u32::from(sticky::raised());
     }
     #[cfg(feature = "jit")]
     #[inline(always)]
-    fn enter_compiled(s: &X86State) {
+    fn begin_floats(s: &X86State) {
         if u32::from(sticky::raised()) & !s.mxcsr != 0 {
             sticky::clear();
         }

@@ -158,6 +158,58 @@ fn instructions_that_cross_a_page() {
 }
 
 #[test]
+fn crossing_code_changes_behind_the_page() {
+    // As above, called in a loop that stores to the second part, and now and then
+    // maps another page there.
+    for first in 1..10u64 {
+        let start = PAGES + 0x1000 - first;
+        let mut m = Machine::new(|a| {
+            let mut top = a.create_label();
+            let mut same = a.create_label();
+            a.mov(ecx, 300).unwrap();
+            a.xor(ebx, ebx).unwrap();
+            a.mov(rsi, start).unwrap();
+            a.set_label(&mut top).unwrap();
+            a.call(rsi).unwrap();
+            // The last byte of the immediate.
+            a.mov(byte_ptr(PAGES + 0x5000 + 9 - first), cl).unwrap();
+            a.test(cl, 15).unwrap();
+            a.jne(same).unwrap();
+            a.xor(word_ptr(PT + 8), 0x3000).unwrap();
+            a.invlpg(ptr(PAGES + 0x1000)).unwrap();
+            a.set_label(&mut same).unwrap();
+            a.dec(ecx).unwrap();
+            a.jne(top).unwrap();
+            a.hlt().unwrap();
+        });
+        m.write(PT + 8, (PAGES + 0x5000) | 7);
+        for page in [5, 6] {
+            // MOV RAX, imm64; ADD RBX, RAX; RET
+            let bytes = [
+                0x48, 0xb8, 1, 2, 3, 4, 5, 6, 7, page, 0x48, 0x01, 0xc3, 0xc3,
+            ];
+            for (n, byte) in (0..).zip(bytes) {
+                let at = match n < first {
+                    true => PAGES + 0x1000 - first + n,
+                    false => PAGES + 0x1000 * u64::from(page) + (n - first),
+                };
+                m.write8(at, byte);
+            }
+        }
+        assert_eq!(m.run(), VmExit::Halt);
+        let (mut last, mut mapped, mut sum) = ([5u64, 6], 0, 0u64);
+        for n in (1..=300u64).rev() {
+            sum = sum.wrapping_add(0x07_0605_0403_0201 | last[mapped] << 56);
+            last[0] = n & 0xff;
+            mapped ^= usize::from(n & 15 == 0);
+        }
+        assert_eq!(m.cpu.s.gpr[3], sum, "{first} bytes in the first page");
+        let swaps = 300 / 16;
+        assert_eq!(m.cpu.icount(), 3 + 300 * (1 + 3 + 5) + 2 * swaps + 1);
+    }
+}
+
+#[test]
 fn undefined_bytes() {
     // LOCK NOP, a hidden VEX instruction, an undefined opcode, MOV CS.
     for bytes in [

@@ -166,6 +166,7 @@ fn plain(l: &mut L<'_>) {
         unusual = l.b.ins().bor(unusual, unseen);
     }
     l.unless(unusual);
+    l.collect_floats();
     l.assured = true;
 }
 

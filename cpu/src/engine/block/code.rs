@@ -3,7 +3,7 @@
 
 use super::super::jit::{Name, Source};
 use super::super::{Isa, PAGE_MASK};
-use super::{Block, BlockCache, EPOCH_ALWAYS};
+use super::{Block, BlockCache, END, EPOCH_ALWAYS};
 
 /// Most blocks of a region.
 const MOST_BLOCKS: usize = 8;
@@ -81,7 +81,7 @@ impl<I: Isa> BlockCache<I> {
         let pa = block.pa.wrapping_add(block.link_offset(which as u8));
         let same_page = (pa ^ block.pa) & PAGE_MASK == 0;
         let good = link.kind == EPOCH_ALWAYS && link.epoch == now && same_page;
-        (good && (last.len == 0 || I::is_jump(last))).then_some((link.to, pa))
+        (good && (last.code == END || I::is_jump(last))).then_some((link.to, pa))
     }
     /// Whether these blocks are still there.
     pub fn have(&mut self, names: &[Name]) -> bool {

@@ -83,11 +83,23 @@ pub(super) unsafe extern "C" fn float_op<I: Isa>(
     op: *const Op<I>,
     block: *const Block<I>,
 ) -> u64 {
-    I::leave_compiled(&mut cpu.s);
+    let collected = cpu.shared.floats != 0;
+    if collected {
+        I::end_floats(&mut cpu.s);
+    }
     // SAFETY: the caller vouches for both.
     let host = unsafe { self::op(cpu, op, block) };
-    I::enter_compiled(&cpu.s);
+    if collected {
+        I::begin_floats(&cpu.s);
+    }
     host
+}
+
+/// Begins to collect the host's floating-point flags. Returns nothing of use.
+pub(super) extern "C" fn begin_floats<I: Isa>(cpu: &mut Cpu<I>, _: u64, _: u64) -> u64 {
+    I::begin_floats(&cpu.s);
+    cpu.shared.floats = 1;
+    0
 }
 
 /// As [`op`], for an op that reads `size` bytes at `va` and stores to them: the

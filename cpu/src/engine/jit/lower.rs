@@ -11,7 +11,8 @@
 use super::access::Pages;
 use super::dispatch::{field, middle, own};
 use super::region::{Head, Member, Source};
-use super::{Layout, stubs};
+use super::{Layout, sticky, stubs};
+use crate::engine::block::GUARD;
 use crate::engine::{Cpu, Flow, Isa, Op};
 use cranelift_codegen::ir::{
     self, AbiParam, BlockArg, InstBuilder, Signature, Type, Value, types::I32, types::I64,
@@ -306,7 +307,7 @@ impl<'a, I: Isa> Lower<'a, I> {
         }
     }
     pub(super) fn call_op(&mut self) -> Value {
-        let stub = self.constant(if I::is_float(self.op) {
+        let stub = self.constant(if self.op.code != GUARD && I::is_float(self.op) {
             self.layout.float_op
         } else {
             self.layout.op
@@ -398,6 +399,23 @@ impl<'a, I: Isa> Lower<'a, I> {
         self.go_or_exit(host, next, &[]);
         self.b.switch_to_block(hot);
         usual(self);
+        self.b.ins().jump(next, &[]);
+        self.b.switch_to_block(next);
+    }
+    /// Has the host collect floating-point flags for the guest from here on, until
+    /// compiled code is left. Every op that raises some needs it, before it reads.
+    pub fn collect_floats(&mut self) {
+        if !sticky::NATIVE {
+            return;
+        }
+        let collected = self.cpu_load(I32, field!(shared.floats));
+        let (cold, next) = (self.b.create_block(), self.b.create_block());
+        self.b.set_cold_block(cold);
+        self.b.ins().brif(collected, next, &[], cold, &[]);
+        self.b.switch_to_block(cold);
+        let (stub, none) = (self.constant(self.layout.floats), self.constant(0));
+        let args = [self.helper_cpu(), none, none];
+        self.b.ins().call_indirect(self.helper_3, stub, &args);
         self.b.ins().jump(next, &[]);
         self.b.switch_to_block(next);
     }

@@ -90,6 +90,8 @@ pub(super) struct Shared {
     pub link: u64,
     /// The flow of that op.
     pub flow: u32,
+    /// Whether the host's floating-point flags are the guest's; see [`sticky`].
+    pub floats: u32,
 }
 
 /// Offsets and addresses that code is built with.
@@ -100,6 +102,7 @@ pub struct Layout {
     load: u64,
     update: u64,
     flags: u64,
+    floats: u64,
     bail: u64,
     back: WaysBack,
     tlb: i32,
@@ -229,6 +232,7 @@ impl Jit {
             load: stub(&mut memory, helpers::load::<I> as *const () as u64)?,
             update: stub(&mut memory, helpers::update::<I> as *const () as u64)?,
             flags: stub(&mut memory, I::write_flags as *const () as u64)?,
+            floats: stub(&mut memory, helpers::begin_floats::<I> as *const () as u64)?,
             bail: 0,
             back: WaysBack::default(),
             tlb: Cpu::<I>::tlb_offset() - middle,

@@ -8,6 +8,7 @@
 use super::access::Hosts;
 use super::dispatch::field;
 use super::lower::{At, Known, Lower, REGISTERS};
+use crate::engine::block::{END, GUARD};
 use crate::engine::{Block, Cpu, Isa, Op};
 use cranelift_codegen::ir::{self, BlockArg, InstBuilder, types::I32, types::I64};
 use std::mem::offset_of;
@@ -148,7 +149,9 @@ impl<I: Isa> Lower<'_, I> {
         self.head();
         for op in &self.block.ops {
             self.op = op;
-            if op.len == 0 {
+            if op.code == GUARD {
+                self.handler();
+            } else if op.code == END {
                 // The marker behind a block that no instruction ends.
                 self.leave(1, u64::from(op.off));
             } else if !I::lower(self, op) {

@@ -116,9 +116,11 @@ impl<I: Isa> Cpu<I> {
         }
         self.shared.signal = &raw const *self.signal as u64;
         let (va, count) = (self.pc(), self.icount);
-        I::enter_compiled(&self.s);
         let how = enter(self, va, count, code);
-        I::leave_compiled(&mut self.s);
+        if self.shared.floats != 0 {
+            I::end_floats(&mut self.s);
+            self.shared.floats = 0;
+        }
         let block = self.shared.block as BlockPtr<I>;
         match how {
             HEAD => Compiled::Head(block),

@@ -2,11 +2,13 @@
 //! the guest's own arithmetic raises: on an x86-64 host an instruction raises in
 //! MXCSR what SSE and IEEE 754 say, whichever instruction set it stands for.
 //!
-//! While compiled code runs, the host's flags are among those that the guest has
-//! raised. [`crate::Isa::leave_compiled`] adds them to the state when compiled code
-//! is left, and before handlers that look at them or compute: elsewhere the state
-//! is right, and what other code raises in the host is none of the guest's.
-//! [`crate::Isa::enter_compiled`] clears them where they say more than the state.
+//! From the first op that raises some until compiled code is left, the host's flags
+//! are among those that the guest has raised. [`crate::Isa::begin_floats`] clears them
+//! where they say more than the state. [`crate::Isa::end_floats`] adds them to the
+//! state when compiled code is left, and before handlers that look at them or
+//! compute: elsewhere the state is right, and what other code raises in the host is
+//! none of the guest's. Code without such ops costs nothing: reading them waits
+//! for all arithmetic on its way.
 
 // Reads and writes MXCSR.
 #![allow(unsafe_code)]

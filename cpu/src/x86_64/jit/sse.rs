@@ -209,6 +209,7 @@ pub(super) fn plain(l: &mut L<'_>) {
     let v = l.b.ins().band_imm(v, i64::from(mask));
     let unusual = l.b.ins().icmp_imm(IntCC::NotEqual, v, i64::from(usual));
     l.unless(unusual);
+    l.collect_floats();
     l.assured = true;
 }
 
