@@ -37,10 +37,6 @@ pub(super) const SLOT_MASK: usize = ENTRIES - 1;
 /// Bytes from the entries of one mode to those of the next.
 #[cfg(feature = "jit")]
 pub(super) const MODE_BYTES: usize = ENTRIES * size_of::<Entry>();
-/// Bytes from the read tag of an entry to its write tag.
-#[cfg(feature = "jit")]
-pub(super) const READ_TO_WRITE: i32 = std::mem::offset_of!(Entry, write) as i32;
-
 const EMPTY: Entry = Entry {
     read: INVALID,
     write: INVALID,

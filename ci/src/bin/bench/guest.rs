@@ -1,12 +1,15 @@
 //! The in-guest set beside QEMU: `ci/guest/set.rs` in one guest at a time, this
 //! monitor and QEMU in turns, and on the bare machine.
 
-use super::median;
+#![allow(clippy::disallowed_methods)] // It measures host time.
+
+use super::{STOCK, cost, median};
 use ci::Run;
 use ci::qemu::QemuGuest;
 use guest_images::{Arch, OverlayEntry};
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::time::Instant;
 
 /// Names in the order of the program, and milliseconds.
 type Times = Vec<(String, f64)>;
@@ -35,7 +38,7 @@ fn ours(arch: Arch, program: &[u8]) -> Times {
 
 fn theirs(arch: Arch, program: &[u8]) -> Result<Times, Box<dyn std::error::Error>> {
     let file = OverlayEntry::file("/x/set", 0o755, program.to_vec());
-    let mut guest = QemuGuest::start(arch, &[file])?;
+    let mut guest = QemuGuest::start(arch, "", &[file])?;
     Ok(times(&guest.run("/x/set 3")?))
 }
 
@@ -57,6 +60,49 @@ fn cell(values: Option<&Vec<f64>>) -> (f64, String) {
     let most = values.iter().copied().fold(0.0, f64::max);
     let middle = median(values.clone());
     (middle, format!("{middle:.1} ({least:.1} to {most:.1})"))
+}
+
+/// Boots, wall and CPU time: of this monitor from its start until the guest has
+/// powered off, of QEMU from its start until the guest's agent has answered.
+pub fn boots(runs: usize) {
+    println!("| guest | boot | vmm, wall s | QEMU TCG, wall s | vmm, CPU s | QEMU TCG, CPU s |");
+    println!("|---|---|---|---|---|---|");
+    for arch in [Arch::X86_64, Arch::Aarch64] {
+        for (words, kind) in [("", "without crypto tests"), (STOCK, "with crypto tests")] {
+            let mut columns: [Vec<f64>; 4] = Default::default();
+            for _ in 0..runs {
+                let started = Instant::now();
+                columns[2].push(cost(arch.name(), words, "true").seconds);
+                columns[0].push(started.elapsed().as_secs_f64());
+                let started = Instant::now();
+                let theirs = QemuGuest::start(arch, words, &[]).and_then(|mut guest| {
+                    guest.run("true")?;
+                    Ok((started.elapsed().as_secs_f64(), guest.cpu_seconds()))
+                });
+                match theirs {
+                    Ok((wall, cpu)) => {
+                        columns[1].push(wall);
+                        columns[3].extend(cpu);
+                    }
+                    Err(error) => eprintln!("SKIP: QEMU: {error}"),
+                }
+            }
+            let cells = columns.map(|column| match column.is_empty() {
+                true => String::new(),
+                false => range(&column),
+            });
+            println!("| {} | {kind} | {} |", arch.name(), cells.join(" | "));
+        }
+    }
+    println!();
+}
+
+/// The median, with the least and the most.
+fn range(values: &[f64]) -> String {
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(0.0, f64::max);
+    let middle = median(values.to_vec());
+    format!("{middle:.2} ({least:.2} to {most:.2})")
 }
 
 /// The rows of both instruction sets: medians of `runs` runs, each of which

@@ -7,8 +7,8 @@
 
 use super::dispatch::own;
 use super::{At, Lower};
-use crate::engine::tlb::{Entry, READ_TO_WRITE};
-use crate::engine::{Isa, PAGE_MASK, PAGE_SIZE};
+use crate::engine::tlb::Entry;
+use crate::engine::{Access, Isa, PAGE_MASK, PAGE_SIZE};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{BlockArg, InstBuilder, MemFlags, Type, Value, types::I32, types::I64};
 use std::mem::offset_of;
@@ -23,6 +23,15 @@ enum Kind {
     Load,
     Store,
     Update,
+}
+
+impl Kind {
+    fn access(self) -> Access {
+        match self {
+            Self::Load => Access::Read,
+            Self::Store | Self::Update => Access::Write,
+        }
+    }
 }
 
 /// Accesses by one look-up.
@@ -134,7 +143,7 @@ impl<I: Isa> Lower<'_, I> {
 
     /// Looks the page of `bytes` bytes up: whether they lie in it and may be
     /// accessed, and the host address of the first.
-    pub(super) fn look_up(&mut self, at: At, bytes: i64, write: bool) -> (Value, Value) {
+    pub(super) fn look_up(&mut self, at: At, bytes: i64, access: Access) -> (Value, Value) {
         let va = self.sum(at);
         let shift = PAGE_SIZE.trailing_zeros() - size_of::<Entry>().trailing_zeros();
         let slot = self.b.ins().ushr_imm(va, i64::from(shift));
@@ -143,7 +152,12 @@ impl<I: Isa> Lower<'_, I> {
         let last = self.sum(at.plus(bytes - 1));
         let page = self.b.ins().band_imm(last, PAGE_MASK as i64);
         let table = self.layout.tlb + self.layout.tlb_mode * i32::from(self.block.mode);
-        let tag = table + if write { READ_TO_WRITE } else { 0 };
+        let tag = match access {
+            Access::Read => offset_of!(Entry, read),
+            Access::Write => offset_of!(Entry, write),
+            Access::Fetch => offset_of!(Entry, exec),
+        };
+        let tag = table + tag as i32;
         let tag = self.b.ins().load(I64, own(), entry, tag);
         let hit = self.b.ins().icmp(IntCC::Equal, page, tag);
         let addend = table + offset_of!(Entry, addend) as i32;
@@ -160,7 +174,7 @@ impl<I: Isa> Lower<'_, I> {
         let group = self.pages.next();
         let (hit, host, offset) = match group {
             None => {
-                let (hit, host) = self.look_up(at, bytes, kind != Kind::Load);
+                let (hit, host) = self.look_up(at, bytes, kind.access());
                 (hit, host, 0)
             }
             Some(index) => {
@@ -169,7 +183,12 @@ impl<I: Isa> Lower<'_, I> {
                 let known = *self.pages.host(index);
                 let host = known.unwrap_or_else(|| {
                     let first = At { offset: low, ..at };
-                    let (hit, host) = self.look_up(first, high - low, group.write);
+                    let access = if group.write {
+                        Access::Write
+                    } else {
+                        Access::Read
+                    };
+                    let (hit, host) = self.look_up(first, high - low, access);
                     let none = self.constant(0);
                     self.b.ins().select(hit, host, none)
                 });

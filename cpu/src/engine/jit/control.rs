@@ -4,7 +4,7 @@
 use super::dispatch::field;
 use super::{At, Lower};
 use crate::Signal;
-use crate::engine::{Cpu, Isa};
+use crate::engine::{Access, Cpu, Isa};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I8, I32, I64};
 use cranelift_codegen::ir::{AtomicRmwOp, InstBuilder, MemFlags, Type, Value};
@@ -41,7 +41,7 @@ impl<I: Isa> Lower<'_, I> {
     /// of the op may be done before.
     pub fn locked(&mut self, at: At, ty: Type) -> Value {
         let bytes = i64::from(ty.bytes());
-        let (hit, host) = self.look_up(at, bytes, true);
+        let (hit, host) = self.look_up(at, bytes, Access::Write);
         let mut unusual = self.b.ins().icmp_imm(IntCC::Equal, hit, 0);
         if bytes > 1 {
             let va = self.sum(at);

@@ -9,8 +9,8 @@ use super::access::Hosts;
 use super::dispatch::field;
 use super::lower::{At, Known, Lower, REGISTERS};
 use crate::engine::block::{END, GUARD};
-use crate::engine::{Block, Cpu, Isa, Op};
-use cranelift_codegen::ir::{self, BlockArg, InstBuilder, types::I32, types::I64};
+use crate::engine::{Access, Block, Cpu, Isa, Op, PAGE_MASK, PAGE_SIZE};
+use cranelift_codegen::ir::{self, BlockArg, InstBuilder, MemFlags, types::I32, types::I64};
 use std::mem::offset_of;
 
 /// A copy of a block's ops, and where in memory its parts are.
@@ -150,7 +150,7 @@ impl<I: Isa> Lower<'_, I> {
         for op in &self.block.ops {
             self.op = op;
             if op.code == GUARD {
-                self.handler();
+                self.guard();
             } else if op.code == END {
                 // The marker behind a block that no instruction ends.
                 self.leave(1, u64::from(op.off));
@@ -161,6 +161,31 @@ impl<I: Isa> Lower<'_, I> {
         if let Some(exit) = self.exit {
             self.shared_exit(exit);
         }
+    }
+
+    /// Looks at the next page as the handler does, which decides where something
+    /// is new or the guard keeps more than its immediate.
+    fn guard(&mut self) {
+        let bits = 8 * i64::from(self.op.e);
+        if bits > 64 {
+            return self.handler();
+        }
+        let [check, cold, next] = std::array::from_fn(|_| self.b.create_block());
+        self.b.set_cold_block(cold);
+        let page = PAGE_SIZE - (self.block.pa & !PAGE_MASK);
+        let page = self.block_at(page);
+        let (hit, host) = self.look_up(page, 8, Access::Fetch);
+        self.b.ins().brif(hit, check, &[], cold, &[]);
+        self.b.switch_to_block(check);
+        let seen = self.b.ins().load(I64, MemFlags::trusted(), host, 0);
+        let unlike = self.b.ins().bxor_imm(seen, self.op.imm as i64);
+        let unlike = self.b.ins().ishl_imm(unlike, 64 - bits);
+        self.b.ins().brif(unlike, cold, &[], next, &[]);
+        self.b.switch_to_block(cold);
+        self.sync();
+        let host = self.call_op();
+        self.go_or_exit(host, next, &[]);
+        self.b.switch_to_block(next);
     }
 
     /// The end that paths out of the middle of a block share.
