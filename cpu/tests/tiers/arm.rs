@@ -2,8 +2,8 @@
 
 use crate::noise::Noise;
 use crate::{Program, Rig};
-use cpu::Cpu;
 use cpu::aarch64::{Aarch64, Aarch64State};
+use cpu::{Cpu, Signal};
 use machine::{Bare, CODE, STAY};
 use vm_memory::{Bytes, GuestAddress};
 
@@ -120,6 +120,7 @@ impl Rig for Board {
             _ => (16, 0),
         };
         state.pc = START;
+        self.bare.cpu.signal.clear(Signal::IRQ);
         self.bare.cpu.s = state;
         self.bare.cpu.set_mode(0);
         if program.user {
@@ -140,6 +141,14 @@ impl Rig for Board {
         let level = p.el | p.daif << 4;
         let rest = (s.sys.esr, s.sys.far, level, count, s.fpsr, s.sys.tpidr);
         (s.pc, x, (p.n, p.z, p.c, p.v), s.v.to_vec(), rest)
+    }
+    fn interrupt(&mut self) {
+        self.bare.cpu.signal.raise(Signal::IRQ);
+    }
+    fn was_interrupted(&mut self) -> bool {
+        // IRQ from the same level with its own stack, and from a lower one.
+        let vector = self.bare.cpu.s.pc.wrapping_sub(VECTORS);
+        matches!(vector, 0x280 | 0x480)
     }
     fn memory(&self) -> Vec<u8> {
         let mut bytes = vec![0; DATA_BYTES + CODE_BYTES];

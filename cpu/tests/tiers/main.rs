@@ -34,6 +34,10 @@ trait Rig {
     /// Puts its registers and data in place again.
     fn again(&mut self, program: &Program);
     fn seen(&mut self) -> Self::Seen;
+    /// Raises an interrupt, which ends the program when it is taken.
+    fn interrupt(&mut self);
+    /// Whether it was.
+    fn was_interrupted(&mut self) -> bool;
     /// All memory that a program may reach.
     fn memory(&self) -> Vec<u8>;
     /// Makes a program of `n` instructions.
@@ -109,6 +113,10 @@ fn compare<R: Rig>(default: u64) {
 }
 
 fn compare_to<R: Rig>(default: u64, threshold: u32, background: bool) {
+    compare_with::<R>(default, threshold, background, false);
+}
+
+fn compare_with<R: Rig>(default: u64, threshold: u32, background: bool, interrupts: bool) {
     let (mut one, mut two) = (R::new(), R::new());
     one.cpu().set_jit(JitConfig {
         threshold: None,
@@ -121,7 +129,7 @@ fn compare_to<R: Rig>(default: u64, threshold: u32, background: bool) {
         background,
     });
     let seed = number("TIER_SEED", 1);
-    let mut ran = 0;
+    let (mut ran, mut taken) = (0, 0);
     for n in 0..number("TIER_PROGRAMS", default) {
         let mut noise = Noise::new(seed << 32 | n);
         let length = length(&mut noise);
@@ -131,17 +139,26 @@ fn compare_to<R: Rig>(default: u64, threshold: u32, background: bool) {
         // In the background code comes in the middle of a program, or too late.
         let wait = Duration::from_micros(if background { 100 } else { 0 });
         for _ in 0..threshold {
+            if interrupts {
+                // Masked at the start, mostly: some op of the program lets it in.
+                one.interrupt();
+                two.interrupt();
+            }
             ran += run(&mut one, &mut two, &mut noise, wait, &|| {
                 format!("program {n} of seed {seed}: {:02x?}", program.code)
             });
             assert!(one.memory() == two.memory(), "memory after program {n}");
+            taken += u64::from(one.was_interrupted());
             one.again(&program);
             two.again(&program);
         }
     }
     let (compiled, dropped, _) = two.cpu().jit_stats();
     assert!(compiled > 0, "this host has no compiler");
-    println!("{ran} instructions; {compiled} regions compiled, all dropped {dropped} times");
+    assert_eq!(taken > 0, interrupts, "{taken} interrupts were taken");
+    println!(
+        "{taken} interrupts taken; {ran} instructions; {compiled} regions compiled, all dropped {dropped} times"
+    );
 }
 
 fn run<R: Rig>(
@@ -208,6 +225,21 @@ fn x86_64_regions() {
 fn aarch64_regions() {
     for threshold in 2..5 {
         compare_to::<arm::Board>(1_000, threshold, false);
+    }
+}
+
+/// An interrupt that waits until an op in the middle of compiled code unmasks it.
+#[test]
+fn x86_64_interrupted() {
+    for threshold in 1..4 {
+        compare_with::<x86::Pc>(2_000, threshold, false, true);
+    }
+}
+
+#[test]
+fn aarch64_interrupted() {
+    for threshold in 1..4 {
+        compare_with::<arm::Board>(2_000, threshold, false, true);
     }
 }
 

@@ -18,6 +18,9 @@ const CODE_BYTES: usize = 0x2000;
 /// Programs lie across the end of a page.
 const START: u64 = CODE + 0xf80;
 
+/// The vector of interrupts; its handler halts.
+const VECTOR: u8 = 0x51;
+
 /// Tables, descriptors and handlers lie below.
 const SYSTEM_BYTES: usize = CODE as usize;
 
@@ -47,6 +50,8 @@ impl Rig for Pc {
         let mut fresh = machine.cpu.s.clone();
         fresh.cr0 |= 1 << 16;
         fresh.cr4 |= 1 << 9;
+        // The local APIC is on.
+        fresh.apic.svr = 0x1ff;
         let mut system = vec![0; SYSTEM_BYTES];
         machine
             .ram
@@ -120,6 +125,12 @@ impl Rig for Pc {
         let rest = (s.cr2, s.cpl, self.machine.cpu.icount(), s.mxcsr);
         let system = (s.seg, s.msr.kernel_gs_base, s.shadow_at);
         (s.rip, s.gpr, s.cc, s.rflags, s.xmm, rest, system)
+    }
+    fn interrupt(&mut self) {
+        self.machine.inbox.deliver(VECTOR, false);
+    }
+    fn was_interrupted(&mut self) -> bool {
+        self.machine.cpu.s.apic.isr.contains(VECTOR)
     }
     fn memory(&self) -> Vec<u8> {
         let mut bytes = vec![0; DATA_BYTES + CODE_BYTES];
@@ -452,12 +463,12 @@ fn instruction(noise: &mut Noise, code: &mut Vec<u8>, vectors: u64) -> Option<us
 
 /// Appends what changes privilege, flags and segments.
 fn system(noise: &mut Noise, code: &mut Vec<u8>) {
-    match noise.below(10) {
+    match noise.below(14) {
         0 => code.extend([0x0f, 0x05]),
         1 => code.extend([0x48, 0x0f, 0x07]),
         2 => code.extend([0x0f, 0x01, 0xf8]),
         3 => code.push(0xfa),
-        4 => code.push(0xfb),
+        4 | 10..=13 => code.push(0xfb),
         5 => code.push(0x9c),
         6 => code.push(noise.pick(&[0x9c, 0x9d])),
         7 => {
