@@ -58,3 +58,61 @@ fn seldom_blocks_make_room_for_others() {
     assert!(stats.blocks_cached < UNITS / 3, "{stats:?}");
     assert!(stats.blocks_decoded > 2 * UNITS, "{stats:?}");
 }
+
+/// A block that stays links to one that goes, and whose place another one takes.
+#[test]
+fn a_link_to_a_block_that_went_leads_to_no_other() {
+    const FAR: u64 = 0x1_4000;
+    let mut m = Machine::new(|a| {
+        let [mut first, mut often, mut again, mut on, mut last] =
+            [(); 5].map(|()| a.create_label());
+        // RSI is where to go on. With the link taken, a few times,
+        a.mov(ebx, 3).unwrap();
+        a.set_label(&mut first).unwrap();
+        a.lea(rsi, ptr(again)).unwrap();
+        a.mov(ecx, 1).unwrap();
+        a.jmp(often).unwrap();
+        a.set_label(&mut often).unwrap();
+        a.dec(ecx).unwrap();
+        a.je(FAR).unwrap();
+        a.jmp(rsi).unwrap();
+        // then often without,
+        a.set_label(&mut again).unwrap();
+        a.dec(ebx).unwrap();
+        a.jne(first).unwrap();
+        a.mov(ebx, 20).unwrap();
+        a.set_label(&mut on).unwrap();
+        a.mov(ecx, 5).unwrap();
+        a.lea(rsi, ptr(last)).unwrap();
+        a.jmp(often).unwrap();
+        a.set_label(&mut last).unwrap();
+        a.dec(ebx).unwrap();
+        a.jne(on).unwrap();
+        // then with it again, behind more blocks than there is room for.
+        a.lea(rsi, ptr(FAR + 0x100)).unwrap();
+        a.mov(ecx, 1).unwrap();
+        a.lea(rdi, ptr(often)).unwrap();
+        a.jmp(FIELD).unwrap();
+    });
+    m.code_at(FAR, |a| {
+        a.inc(r9).unwrap();
+        a.jmp(rsi).unwrap();
+    });
+    m.code_at(FAR + 0x100, |a| a.hlt().unwrap());
+    for unit in 0..UNITS {
+        let at = GuestAddress(FIELD + unit * 8);
+        m.ram.write_slice(&UNIT, at).unwrap();
+    }
+    m.code_at(END, |a| a.jmp(rdi).unwrap());
+    m.cpu.set_jit(JitConfig {
+        threshold: Some(1 << 30),
+        code_bytes: 1 << 20,
+        background: true,
+    });
+    assert_eq!(m.cpu.run(VmEntry::Run, None), VmExit::Halt);
+    assert_eq!((m.cpu.s.gpr[0], m.cpu.s.gpr[9]), (UNITS, 4));
+    assert_eq!(
+        m.cpu.icount(),
+        1 + 3 * 9 + 1 + 20 * 8 + 4 + 2 * UNITS + 5 + 1
+    );
+}
