@@ -37,6 +37,7 @@ pub(super) const SLOT_MASK: usize = ENTRIES - 1;
 /// Bytes from the entries of one mode to those of the next.
 #[cfg(feature = "jit")]
 pub(super) const MODE_BYTES: usize = ENTRIES * size_of::<Entry>();
+
 const EMPTY: Entry = Entry {
     read: INVALID,
     write: INVALID,

@@ -12,6 +12,7 @@
 mod arm;
 mod noise;
 mod x86;
+mod x86_code;
 
 use cpu::engine::jit::JitConfig;
 use cpu::{Cpu, Isa, VmEntry, VmExit};

@@ -3,7 +3,7 @@
 
 #![allow(clippy::disallowed_methods)] // It measures host time.
 
-use super::{STOCK, cost, median};
+use super::{STOCK, cost, median, spread};
 use ci::Run;
 use ci::qemu::QemuGuest;
 use guest_images::{Arch, OverlayEntry};
@@ -53,13 +53,8 @@ fn add(column: &mut BTreeMap<String, Vec<f64>>, times: Times) -> Vec<String> {
 }
 
 fn cell(values: Option<&Vec<f64>>) -> (f64, String) {
-    let Some(values) = values else {
-        return (f64::NAN, String::new());
-    };
-    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = values.iter().copied().fold(0.0, f64::max);
-    let middle = median(values.clone());
-    (middle, format!("{middle:.1} ({least:.1} to {most:.1})"))
+    let values = values.cloned().unwrap_or_default();
+    (median(values.clone()), spread(values, 1))
 }
 
 /// Boots, wall and CPU time: of this monitor from its start until the guest has
@@ -87,22 +82,11 @@ pub fn boots(runs: usize) {
                     Err(error) => eprintln!("SKIP: QEMU: {error}"),
                 }
             }
-            let cells = columns.map(|column| match column.is_empty() {
-                true => String::new(),
-                false => range(&column),
-            });
+            let cells = columns.map(|column| spread(column, 2));
             println!("| {} | {kind} | {} |", arch.name(), cells.join(" | "));
         }
     }
     println!();
-}
-
-/// The median, with the least and the most.
-fn range(values: &[f64]) -> String {
-    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = values.iter().copied().fold(0.0, f64::max);
-    let middle = median(values.to_vec());
-    format!("{middle:.2} ({least:.2} to {most:.2})")
 }
 
 /// The rows of both instruction sets: medians of `runs` runs, each of which

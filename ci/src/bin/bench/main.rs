@@ -61,6 +61,20 @@ fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// The median, with the least and the most where there are several values;
+/// nothing where there is none.
+fn spread(mut values: Vec<f64>, digits: usize) -> String {
+    values.sort_by(f64::total_cmp);
+    match (values.first(), values.last()) {
+        (Some(least), Some(most)) if values.len() > 1 => {
+            let middle = median(values.clone());
+            format!("{middle:.digits$} ({least:.digits$} to {most:.digits$})")
+        }
+        (Some(only), _) => format!("{only:.digits$}"),
+        _ => String::new(),
+    }
+}
+
 struct Cost {
     seconds: f64,
     instructions: f64,

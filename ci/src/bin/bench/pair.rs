@@ -3,7 +3,7 @@
 
 #![allow(clippy::disallowed_methods)] // It measures host time.
 
-use super::{cpu_seconds, median};
+use super::{cpu_seconds, median, spread};
 use ci::qemu::{Joint, QemuPair};
 use ci::{Ended, Run, pair, peak_mib};
 use serde_json::Value;
@@ -208,15 +208,8 @@ pub fn beside_qemu(runs: usize) {
     for (row, name) in ROWS.iter().enumerate() {
         print!("| {name} |");
         for column in &all {
-            let mut values: Vec<f64> = column.iter().map(|rows| rows[row]).collect();
-            values.sort_by(f64::total_cmp);
-            match (values.first(), values.last()) {
-                (Some(least), Some(most)) if values.len() > 1 => {
-                    print!(" {:.3} ({least:.3} to {most:.3}) |", median(values.clone()));
-                }
-                (Some(only), _) => print!(" {only:.3} |"),
-                _ => print!(" |"),
-            }
+            let values = column.iter().map(|rows| rows[row]).collect();
+            print!(" {} |", spread(values, 3));
         }
         println!();
     }

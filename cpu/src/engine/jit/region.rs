@@ -10,6 +10,7 @@ use super::dispatch::field;
 use super::lower::{At, Known, Lower, REGISTERS};
 use crate::engine::block::{END, GUARD};
 use crate::engine::{Access, Block, Cpu, Isa, Op, PAGE_MASK, PAGE_SIZE};
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, BlockArg, InstBuilder, MemFlags, types::I32, types::I64};
 use std::mem::offset_of;
 
@@ -170,22 +171,18 @@ impl<I: Isa> Lower<'_, I> {
         if bits > 64 {
             return self.handler();
         }
-        let [check, cold, next] = std::array::from_fn(|_| self.b.create_block());
-        self.b.set_cold_block(cold);
         let page = PAGE_SIZE - (self.block.pa & !PAGE_MASK);
         let page = self.block_at(page);
         let (hit, host) = self.look_up(page, 8, Access::Fetch);
-        self.b.ins().brif(hit, check, &[], cold, &[]);
-        self.b.switch_to_block(check);
+        // Where it misses, bytes that nobody asks for.
+        let host = self.b.ins().select(hit, host, self.cpu);
         let seen = self.b.ins().load(I64, MemFlags::trusted(), host, 0);
         let unlike = self.b.ins().bxor_imm(seen, self.op.imm as i64);
         let unlike = self.b.ins().ishl_imm(unlike, 64 - bits);
-        self.b.ins().brif(unlike, cold, &[], next, &[]);
-        self.b.switch_to_block(cold);
-        self.sync();
-        let host = self.call_op();
-        self.go_or_exit(host, next, &[]);
-        self.b.switch_to_block(next);
+        let same = self.b.ins().icmp_imm(IntCC::Equal, unlike, 0);
+        let good = self.b.ins().band(hit, same);
+        let unusual = self.b.ins().bxor_imm(good, 1);
+        self.or_handler(unusual, |_| ());
     }
 
     /// The end that paths out of the middle of a block share.
